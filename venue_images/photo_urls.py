@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 #: Query parameters that carry a secret at one of the providers; cut before anything is stored.
 SECRET_PARAMETERS = frozenset(
-    {"key", "apikey", "api_key", "access_token", "accesstoken", "client_id", "client_secret", "token", "app_code"}
+    {"key", "apikey", "api_key", "access_token", "accesstoken", "client_id", "client_secret", "app_code"}
 )
+#: How every key of Google's begins; told from a catalogue's own ``?key=photos/1.jpg``.
+GOOGLE_KEY_PREFIX = "AIza"
 #: Query parameters that only count visits; two URLs that differ in them are one photo.
 TRACKING_PARAMETERS = re.compile(r"^(utm_\w+|fbclid|gclid)$")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -20,29 +22,30 @@ class InvalidUrlError(ValueError):
     """Not an address that a photo can be downloaded from; the text says why."""
 
 
-def clean(url: str) -> str:
+def clean(url: str, *, own: bool = False) -> str:
     """The URL without keys and fragment, ready to be stored and requested.
 
-    Raises :class:`InvalidUrlError` for anything that is no http(s) URL.
+    ``own`` is for the addresses of the owner's own catalogue, where ``key`` may well be the name of a file: it is cut
+    only when it looks like a provider's key. Raises :class:`InvalidUrlError` for anything that is no http(s) URL.
     """
     try:
         parts = urlsplit(url.strip())
         port = parts.port
-    except ValueError as error:
-        raise InvalidUrlError(f"{shorten(url)!r} is no URL ({error})") from None
+    except ValueError:
+        raise InvalidUrlError(f"{shorten(url)!r} is no URL") from None
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname or port == 0:
         raise InvalidUrlError(f"{shorten(url)!r} is no http(s) URL")
     if parts.username is not None or parts.password is not None:
         raise InvalidUrlError(f"{parts.scheme}://…@{parts.hostname}/… carries a user name or password")
     if len(url) > MAX_URL_LENGTH or re.search(r"[\s\x00-\x1f\\]", url.strip()):
         raise InvalidUrlError(f"{shorten(url)!r} has a blank, a backslash or a control character, or is too long")
-    query = "&".join(pair for pair in parts.query.split("&") if not _is_secret(pair)) if parts.query else ""
+    query = "&".join(pair for pair in parts.query.split("&") if not _is_secret(pair, own=own))
     return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query, ""))
 
 
 def normalise(url: str) -> str:
     """The form in which two addresses of one photo are equal: for comparing, never for requesting."""
-    parts = urlsplit(clean(url))
+    parts = urlsplit(clean(url, own=True))
     netloc = (parts.hostname or "").rstrip(".").lower()
     if ":" in netloc:
         netloc = f"[{netloc}]"
@@ -55,7 +58,12 @@ def normalise(url: str) -> str:
 
 def url_hash(url: str) -> str:
     """First 16 hex digits of the SHA-256 of the normalised URL: names the photo within its venue."""
-    return hashlib.sha256(normalise(url).encode()).hexdigest()[:16]
+    return hash_of_text(normalise(url))
+
+
+def hash_of_text(text: str) -> str:
+    """The same for an address that is no URL, so that it has a row too."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def host_of(url: str) -> str:
@@ -68,10 +76,13 @@ def host_of(url: str) -> str:
 
 
 def shorten(url: str, length: int = 80) -> str:
-    """The URL for a message: without its query, which may hold a key, and not too long."""
-    plain = url.split("?", 1)[0]
+    """The URL for a message: not too long, and without password, query and fragment, which may hold a secret."""
+    plain = re.sub(r"//[^/]*@", "//…@", re.split(r"[?#]", url, maxsplit=1)[0])
     return plain if len(plain) <= length else f"{plain[: length - 1]}…"
 
 
-def _is_secret(pair: str) -> bool:
-    return pair.split("=", 1)[0].lower() in SECRET_PARAMETERS
+def _is_secret(pair: str, *, own: bool) -> bool:
+    name, _, value = pair.partition("=")
+    if own and name == "key":
+        return value.startswith(GOOGLE_KEY_PREFIX)
+    return name.lower() in SECRET_PARAMETERS

@@ -75,6 +75,8 @@ class ProviderInfo:
     base_url: str = ""
     needs_key: bool = False
     metered: bool = False
+    #: What its terms allow with the bytes: ``store``, ``hotlink`` or ``none``; ``<PROVIDER>_STORAGE_POLICY`` overrides.
+    storage_policy: str = "store"
     active: bool = True
     priority: int = 100
     cost_per_image: Decimal = field(default_factory=lambda: Decimal(0))

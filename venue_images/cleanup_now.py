@@ -1,0 +1,148 @@
+"""The cleanup in this process: what will be done (preview), and doing it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from django.db.models import Avg, Count
+from psycopg.rows import tuple_row
+
+from venue_images import cleanup_scheduler, orchestrator
+from venue_images.conf import settings
+from venue_images.errors import ErrorClass, ErrorType, types_of
+from venue_images.image_ledger import Scope
+from venue_images.models import CleanupRun, Provider, Trigger, UploadAttempt, VenueImage
+from venue_images.operation_log import OperationResult
+from venue_images.runtime import CONCURRENCY, Runtime, open_runtime
+
+#: A person at a terminal waits this long for a host's Retry-After; what is due later stays for the next run.
+PATIENCE = 15
+#: Seconds an upload takes, as long as nothing was measured.
+GUESSED_SECONDS = 0.5
+#: Attempts from which the usual time is taken.
+MEASURED = 1000
+
+
+def preview(*, include_ambiguous: bool = False) -> dict[str, Any]:
+    """What a cleanup would do now: the keys of ``cleanup --dry-run``."""
+    retryable = VenueImage.objects.retryable(include_ambiguous=include_ambiguous)
+    images = retryable.count()
+    return {
+        "venues": retryable.aggregate(venues=Count("venue_id", distinct=True))["venues"],
+        "images": images,
+        "by_class": _by_class(),
+        "by_provider": _counts(retryable, "provider"),
+        "by_host": _counts(retryable, "host"),
+        "eta_seconds": round(images * _usual_seconds() / CONCURRENCY, 1),
+        "metered_calls": 0,
+        "reenrichment_cost_usd": _reenrichment_cost(retryable.values("venue_id")),
+    }
+
+
+def perform_now(
+    *, include_ambiguous: bool = False, progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> dict[str, Any]:
+    """Retry in this process, each image once, without waiting for our own back-off: the keys of ``cleanup --now``.
+
+    ``progress`` hears how many of how many venues are done. A host's Retry-After is kept.
+    """
+    started = time.monotonic()
+    run = CleanupRun.objects.create(trigger=Trigger.COMMAND, include_ambiguous=include_ambiguous)
+    cleanup_scheduler.begin(run)
+    retryable = [venue for page in cleanup_scheduler.retryable_pages(include_ambiguous) for venue in page]
+    run.venues_queued = len(retryable)
+    venues = list(dict.fromkeys([*retryable, *cleanup_scheduler.unfinished_venues()]))
+    try:
+        total = asyncio.run(_retry(venues, run, progress))
+    except BaseException:
+        cleanup_scheduler.finish(run, CleanupRun.State.FAILED, message="Stopped before its end.")
+        raise
+    cleanup_scheduler.finish(run, CleanupRun.State.FINISHED)
+    return _report(run, total, time.monotonic() - started)
+
+
+async def _retry(venues: list[int], run: CleanupRun, progress: Callable[[int, int], None]) -> OperationResult:
+    scope = Scope(ambiguous=run.include_ambiguous, asked_at=datetime.now(UTC), once=True)
+    finished = 0
+
+    def done(_result: OperationResult) -> None:
+        nonlocal finished
+        finished += 1
+        progress(min(finished, len(venues)), len(venues))
+
+    async with open_runtime("command") as runtime:
+        options: Mapping[str, Any] = {"retry_failed_only": True, "scope": scope, "run_id": run.pk, "done": done}
+        total = await orchestrator.enrich_venues(runtime, venues, **options)
+        while waiting := await _held_by_host(runtime, scope):
+            await asyncio.sleep(max((max(waiting.values()) - datetime.now(UTC)).total_seconds(), 0))
+            total.add(await orchestrator.enrich_venues(runtime, list(waiting), **options))
+    return total
+
+
+async def _held_by_host(runtime: Runtime, scope: Scope) -> dict[int, datetime]:
+    """Venues with images that were not tried yet because a host wants a little more time, and until when."""
+    classes = [ErrorClass.TRANSIENT, *([ErrorClass.AMBIGUOUS] if scope.ambiguous else [])]
+    parameters = [types_of(*classes), settings().max_attempts, scope.asked_at, PATIENCE]
+    async with (
+        runtime.pool.connection() as connection,
+        psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor,
+    ):
+        await cursor.execute(
+            """
+            SELECT venue_id, max(not_before) FROM venue_images_venueimage
+            WHERE upload_status = 'failed' AND error_type = ANY(%s) AND retry_count < %s AND not_before IS NOT NULL
+              AND (claimed_at IS NULL OR claimed_at < %s) AND not_before < now() + make_interval(secs => %s)
+            GROUP BY venue_id
+            """,
+            parameters,
+        )
+        return dict(await cursor.fetchall())
+
+
+def _report(run: CleanupRun, total: OperationResult, seconds: float) -> dict[str, Any]:
+    return {
+        "run_id": run.pk,
+        "venues_scanned": run.venues_scanned,
+        "venues_queued": run.venues_queued,
+        "permanent_logged": run.permanent_logged,
+        "ambiguous_skipped": run.ambiguous_skipped,
+        "images_retried": total.images_tried,
+        "images_recovered": total.images_uploaded,
+        "images_still_failed": total.images_failed - total.images_permanently_failed,
+        "images_permanently_failed": total.images_permanently_failed,
+        "metered_calls": total.metered_calls,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _by_class() -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for row in VenueImage.objects.failing().order_by().values("error_type").annotate(images=Count("id")):
+        error_class = str(ErrorType(str(row["error_type"])).error_class)
+        counts[error_class] = counts.get(error_class, 0) + row["images"]
+    return counts
+
+
+def _counts(images: Any, name: str) -> dict[str, int]:
+    return {row[name]: row["images"] for row in images.order_by().values(name).annotate(images=Count("id"))}
+
+
+def _usual_seconds() -> float:
+    newest = UploadAttempt.objects.order_by("-id").values("seconds")[:MEASURED]
+    return (
+        UploadAttempt.objects.filter(pk__in=newest.values("pk")).aggregate(usual=Avg("seconds"))["usual"]
+        or GUESSED_SECONDS
+    )
+
+
+def _reenrichment_cost(venues: Any) -> float:
+    """US dollars that asking the providers again for all images of these venues would cost."""
+    prices = Provider.objects.filter(metered=True).values_list("name", "cost_per_image")
+    images = VenueImage.objects.filter(venue_id__in=venues, provider__in=[name for name, _ in prices])
+    counts = dict(images.order_by().values_list("provider").annotate(images=Count("id")))
+    return float(sum(price * counts.get(name, 0) for name, price in prices))

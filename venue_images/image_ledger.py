@@ -1,0 +1,338 @@
+"""The SQL of the image rows: claim, settle, sweep, discover.
+
+Each is one statement for all images of a venue. No lock and no transaction is held across the network: a claim marks
+the rows with a token, a settlement writes only where the token still stands.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, dict_row, scalar_row
+from psycopg.types.json import Jsonb
+
+from venue_images import photo_ranking, photo_urls
+from venue_images.errors import ErrorClass, ErrorType, types_of
+from venue_images.models import UploadStatus
+from venue_images.providers.base import Photo
+
+#: Seconds without a heartbeat after which a worker is dead; it beats three times in that.
+WORKER_SILENCE = 30
+
+DEAD_WORKER = f"""
+    NOT EXISTS (
+        SELECT FROM venue_images_worker AS worker
+        WHERE worker.id = image.worker_id AND worker.heartbeat_at > now() - interval '{WORKER_SILENCE} seconds'
+    )
+"""
+
+
+@dataclass(frozen=True)
+class ClaimedImage:
+    """An image that this process is at, until it settles it."""
+
+    id: int
+    claim_token: uuid.UUID
+    provider: str
+    provider_url: str
+    url_hash: str
+    host: str
+    retry_count: int
+    #: What the last attempt ended with.
+    error_type: str | None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which images of a venue are to be tried."""
+
+    pending: bool = True
+    failed: bool = True
+    ambiguous: bool = False
+    #: Nothing but what a dead worker left.
+    only_lost: bool = False
+    image_ids: tuple[int, ...] | None = None
+    #: When somebody asked: back-off from before does not count. A host's Retry-After always does.
+    asked_at: datetime | None = None
+    #: Each image at most once since ``asked_at``.
+    once: bool = False
+
+    def parameters(self, venue_id: int, max_attempts: int) -> dict[str, Any]:
+        classes = [ErrorClass.TRANSIENT, *([ErrorClass.AMBIGUOUS] if self.ambiguous else [])]
+        return {
+            "venue": venue_id,
+            "pending": self.pending,
+            "failed": self.failed,
+            "types": [str(ErrorType.WORKER_LOST)] if self.only_lost else types_of(*classes),
+            "max_attempts": max_attempts,
+            "ids": list(self.image_ids) if self.image_ids is not None else None,
+            "asked_at": self.asked_at,
+            "once": self.once,
+        }
+
+
+IN_SCOPE = f"""
+    venue_id = %(venue)s
+    AND (
+        (upload_status = '{UploadStatus.PENDING}' AND %(pending)s)
+        OR (
+            upload_status = '{UploadStatus.FAILED}' AND %(failed)s
+            AND error_type = ANY(%(types)s) AND retry_count < %(max_attempts)s
+        )
+    )
+    AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
+    AND (NOT %(once)s OR claimed_at IS NULL OR claimed_at < %(asked_at)s)
+"""
+#: Our own back-off, unless somebody has asked since the last attempt.
+BACK_OFF = """
+    CASE WHEN claimed_at IS NULL OR claimed_at < %(asked_at)s::timestamptz THEN NULL ELSE next_attempt_at END
+"""
+
+
+async def claim(
+    connection: AsyncConnection, venue_id: int, worker_id: uuid.UUID, scope: Scope, max_attempts: int
+) -> list[ClaimedImage]:
+    """Take every image of the venue that is in scope and due; none is taken by two processes."""
+    async with connection.cursor(row_factory=class_row(ClaimedImage)) as cursor:
+        await cursor.execute(
+            f"""
+            UPDATE venue_images_venueimage
+            SET upload_status = '{UploadStatus.UPLOADING}', claim_token = %(token)s, worker_id = %(worker)s,
+                claimed_at = now()
+            WHERE {IN_SCOPE}
+              AND (not_before IS NULL OR not_before <= now())
+              AND coalesce({BACK_OFF} <= now(), true)
+            RETURNING id, claim_token, provider, provider_url, url_hash, host, retry_count, error_type
+            """,
+            {**scope.parameters(venue_id, max_attempts), "token": uuid.uuid4(), "worker": worker_id},
+        )
+        return await cursor.fetchall()
+
+
+async def next_due(connection: AsyncConnection, venue_id: int, scope: Scope, max_attempts: int) -> datetime | None:
+    """When the next image of the venue can be tried, or a worker at it can be known to be dead; None: nothing is left."""
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            f"""
+            SELECT min(due) FROM (
+                SELECT greatest(now(), not_before, {BACK_OFF}) AS due
+                FROM venue_images_venueimage WHERE {IN_SCOPE}
+                UNION ALL
+                SELECT greatest(now(), worker.heartbeat_at) + interval '{WORKER_SILENCE} seconds'
+                FROM venue_images_venueimage AS image
+                LEFT JOIN venue_images_worker AS worker ON worker.id = image.worker_id
+                WHERE image.venue_id = %(venue)s AND image.upload_status = '{UploadStatus.UPLOADING}'
+            ) AS times
+            """,
+            scope.parameters(venue_id, max_attempts),
+        )
+        due: datetime | None = await cursor.fetchone()
+        return due
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """The outcome of one attempt, as it goes into the image's row and into the attempt's."""
+
+    image_id: int
+    claim_token: uuid.UUID
+    status: UploadStatus
+    started_at: datetime
+    seconds: float
+    host: str
+    byte_size: int
+    retry_count: int
+    error_type: str | None = None
+    error_message: str = ""
+    http_status: int | None = None
+    next_attempt_at: datetime | None = None
+    not_before: datetime | None = None
+    url: str = ""
+    storage_key: str = ""
+    sha256: str = ""
+    content_type: str = ""
+    width: int | None = None
+    height: int | None = None
+
+
+SETTLEMENT_TYPES = {
+    "image_id": "bigint",
+    "claim_token": "uuid",
+    "status": "text",
+    "started_at": "timestamptz",
+    "seconds": "float8",
+    "host": "text",
+    "byte_size": "bigint",
+    "retry_count": "int",
+    "error_type": "text",
+    "error_message": "text",
+    "http_status": "int",
+    "next_attempt_at": "timestamptz",
+    "not_before": "timestamptz",
+    "url": "text",
+    "storage_key": "text",
+    "sha256": "text",
+    "content_type": "text",
+    "width": "int",
+    "height": "int",
+}
+SETTLEMENT_ROWS = "unnest({arrays}) AS result ({names})".format(
+    arrays=", ".join(f"%({name})s::{sql_type}[]" for name, sql_type in SETTLEMENT_TYPES.items()),
+    names=", ".join(SETTLEMENT_TYPES),
+)
+SETTLE = f"""
+    WITH result AS MATERIALIZED (SELECT * FROM {SETTLEMENT_ROWS}),
+    settled AS (
+        UPDATE venue_images_venueimage AS image
+        SET upload_status = result.status, error_type = result.error_type, error_message = result.error_message,
+            http_status = result.http_status, retry_count = result.retry_count,
+            failed_at = CASE WHEN result.error_type IS NULL THEN image.failed_at ELSE now() END,
+            next_attempt_at = result.next_attempt_at, not_before = result.not_before,
+            claim_token = NULL, worker_id = NULL,
+            url = coalesce(nullif(result.url, ''), image.url),
+            storage_key = coalesce(nullif(result.storage_key, ''), image.storage_key),
+            sha256 = coalesce(nullif(result.sha256, ''), image.sha256),
+            content_type = coalesce(nullif(result.content_type, ''), image.content_type),
+            byte_size = CASE WHEN result.sha256 = '' THEN image.byte_size ELSE result.byte_size END,
+            width = coalesce(result.width, image.width), height = coalesce(result.height, image.height),
+            uploaded_at = CASE WHEN result.status = '{UploadStatus.UPLOADED}' THEN now() ELSE image.uploaded_at END
+        FROM result
+        WHERE image.id = result.image_id AND image.claim_token = result.claim_token
+          AND image.upload_status = '{UploadStatus.UPLOADING}'
+        RETURNING image.id
+    ),
+    attempted AS (
+        INSERT INTO venue_images_uploadattempt
+            (image_id, operation_id, started_at, host, error_type, error_message, http_status, byte_size, seconds)
+        SELECT image_id, %(operation)s, started_at, host, error_type, error_message, http_status, byte_size, seconds
+        FROM result WHERE EXISTS (SELECT FROM venue_images_venueimage AS image WHERE image.id = result.image_id)
+    )
+    SELECT id FROM settled
+"""
+
+
+async def settle(connection: AsyncConnection, operation_id: int | None, results: Sequence[Settlement]) -> set[int]:
+    """Write all outcomes of a venue and an attempt for each; the ids of the images that were still ours."""
+    if not results:
+        return set()
+    arrays: dict[str, Any] = {name: [getattr(result, name) for result in results] for name in SETTLEMENT_TYPES}
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(SETTLE, {**arrays, "operation": operation_id})
+        return set(await cursor.fetchall())
+
+
+async def is_wanted(connection: AsyncConnection, image_id: int, storage_key: str) -> bool:
+    """Whether the object may belong to the image: false when the row is gone or has ended without that object."""
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            f"""
+            SELECT EXISTS (
+                SELECT FROM venue_images_venueimage
+                WHERE id = %s AND (storage_key = %s OR upload_status IN (
+                    '{UploadStatus.PENDING}', '{UploadStatus.UPLOADING}', '{UploadStatus.FAILED}'
+                ))
+            )
+            """,
+            [image_id, storage_key],
+        )
+        return bool(await cursor.fetchone())
+
+
+SWEEP = f"""
+    WITH lost AS (
+        UPDATE venue_images_venueimage AS image
+        SET upload_status = '{UploadStatus.FAILED}', error_type = '{ErrorType.WORKER_LOST}',
+            error_message = 'The worker that was at it ended without a result.', http_status = NULL,
+            failed_at = now(), next_attempt_at = NULL, claim_token = NULL, worker_id = NULL
+        WHERE image.upload_status = '{UploadStatus.UPLOADING}' AND {DEAD_WORKER}
+        RETURNING image.id, image.venue_id, image.claimed_at, image.host
+    ),
+    attempted AS (
+        INSERT INTO venue_images_uploadattempt
+            (image_id, started_at, host, error_type, error_message, byte_size, seconds)
+        SELECT id, coalesce(claimed_at, now()), host, '{ErrorType.WORKER_LOST}', '', 0,
+               extract(epoch FROM now() - coalesce(claimed_at, now()))
+        FROM lost
+    )
+    SELECT DISTINCT venue_id FROM lost
+"""
+
+
+async def sweep(connection: AsyncConnection) -> list[int]:
+    """Give back the images of dead workers, without counting the attempt; the ids of their venues."""
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(SWEEP)
+        return await cursor.fetchall()
+
+
+def _row_of(photo: Photo, policy: str) -> dict[str, Any]:
+    """An image row for a photo: pending, or failed at once when its address can't be meant."""
+    row = {
+        "provider": photo.provider,
+        "provider_photo_id": photo.photo_id,
+        "provider_url": photo.url,
+        "width": photo.width,
+        "height": photo.height,
+        "score": photo_ranking.score(photo.width, photo.height),
+        "attribution": photo.attribution,
+        "licence": photo.licence,
+        "url": photo.url if policy == "hotlink" else "",
+        "upload_status": UploadStatus.HOTLINKED if policy == "hotlink" else UploadStatus.PENDING,
+        "error_type": None,
+        "error_message": "",
+    }
+    try:
+        return {**row, "url_hash": photo_urls.url_hash(photo.url), "host": photo_urls.host_of(photo.url)}
+    except photo_urls.InvalidUrlError as error:
+        return {
+            **row,
+            "url_hash": photo_urls.hash_of_text(photo.url),
+            "provider_url": photo_urls.shorten(photo.url),
+            "host": "",
+            "url": "",
+            "upload_status": UploadStatus.PERMANENTLY_FAILED,
+            "error_type": str(ErrorType.INVALID_PROVIDER_URL),
+            "error_message": str(error),
+        }
+
+
+DISCOVER = """
+    INSERT INTO venue_images_venueimage (
+        venue_id, provider, provider_photo_id, provider_url, url_hash, host, width, height, score, attribution, licence,
+        url, upload_status, error_type, error_message, failed_at
+    )
+    SELECT %(venue)s, provider, provider_photo_id, provider_url, url_hash, host, width, height, score, attribution,
+           licence, url, upload_status, error_type, error_message,
+           CASE WHEN error_type IS NULL THEN NULL ELSE now() END
+    FROM jsonb_to_recordset(%(rows)s) AS photo (
+        provider text, provider_photo_id text, provider_url text, url_hash text, host text, width int, height int,
+        score float8, attribution text, licence text, url text, upload_status text, error_type text, error_message text
+    )
+    ON CONFLICT (venue_id, url_hash) DO NOTHING
+    RETURNING upload_status
+"""
+
+
+async def discover(
+    connection: AsyncConnection,
+    venue_id: int,
+    photos: Sequence[Photo],
+    policies: Mapping[str, str],
+    *,
+    checked: bool,
+) -> list[str]:
+    """Add a row for each new photo and note whether the venue was ``checked``; the new rows' states.
+
+    ``policies``: by provider, ``store`` or ``hotlink``. A photo that the venue has already is left as it is.
+    """
+    rows = [_row_of(photo, policies.get(photo.provider, "store")) for photo in photos]
+    async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        if checked:
+            await cursor.execute("UPDATE venue_images_venue SET images_checked_at = now() WHERE id = %s", [venue_id])
+        await cursor.execute(DISCOVER, {"venue": venue_id, "rows": Jsonb(rows)})
+        return [row["upload_status"] for row in await cursor.fetchall()]

@@ -1,0 +1,124 @@
+"""The record of what was done to a venue: one row before it begins, completed when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import scalar_row
+from psycopg.types.json import Jsonb
+
+from venue_images.image_ledger import WORKER_SILENCE
+from venue_images.models import Operation
+from venue_images.runtime import Runtime
+
+
+@dataclass
+class OperationResult:
+    """What was done to one venue, or to several when added up. Counts are images; money is US dollars."""
+
+    venues: int = 0
+    images_discovered: int = 0
+    images_tried: int = 0
+    images_uploaded: int = 0
+    images_failed: int = 0
+    images_permanently_failed: int = 0
+    images_hotlinked: int = 0
+    metered_calls: int = 0
+    cost_usd: Decimal = field(default_factory=Decimal)
+    failure_breakdown: dict[str, int] = field(default_factory=dict)
+    provider_results: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, other: OperationResult) -> None:
+        """Add the figures of another part, or of another venue."""
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.cost_usd += other.cost_usd
+        self.provider_results |= other.provider_results
+        for error_type, count in other.failure_breakdown.items():
+            self.failure_breakdown[error_type] = self.failure_breakdown.get(error_type, 0) + count
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of ``enrich --now``."""
+        names = ("venues", "images_discovered", "images_uploaded", "images_failed", "images_hotlinked", "metered_calls")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "cost_usd": float(self.cost_usd),
+            "failure_breakdown": self.failure_breakdown,
+        }
+
+    @property
+    def state(self) -> Operation.State:
+        troubled = self.images_failed or any("error_type" in result for result in self.provider_results.values())
+        if not troubled:
+            return Operation.State.SUCCEEDED
+        return Operation.State.PARTIAL if self.images_uploaded or self.images_hotlinked else Operation.State.FAILED
+
+
+COUNTS = (
+    "venues",
+    "images_discovered",
+    "images_tried",
+    "images_uploaded",
+    "images_failed",
+    "images_permanently_failed",
+    "images_hotlinked",
+    "metered_calls",
+)
+
+
+async def begin(runtime: Runtime, venue_id: int, kind: Operation.Kind, run_id: int | None) -> int:
+    """Note that this worker is at the venue; the id of the operation."""
+    async with runtime.pool.connection() as connection, connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            INSERT INTO venue_images_operation (venue_id, kind, run_id, state, worker_id, provider_results, failure_breakdown)
+            VALUES (%s, %s, %s, %s, %s, '{}', '{}') RETURNING id
+            """,
+            [venue_id, kind, run_id, Operation.State.RUNNING, runtime.worker_id],
+        )
+        operation_id = await cursor.fetchone()
+    return int(operation_id or 0)
+
+
+async def complete(runtime: Runtime, operation_id: int, result: OperationResult) -> None:
+    parameters: Mapping[str, Any] = {
+        **{name: getattr(result, name) for name in COUNTS},
+        "id": operation_id,
+        "state": result.state,
+        "cost_usd": result.cost_usd,
+        "failure_breakdown": Jsonb(result.failure_breakdown),
+        "provider_results": Jsonb(result.provider_results),
+    }
+    async with runtime.pool.connection() as connection:
+        await connection.execute(
+            """
+            UPDATE venue_images_operation
+            SET state = %(state)s, finished_at = now(), worker_id = NULL, images_discovered = %(images_discovered)s,
+                images_uploaded = %(images_uploaded)s, images_failed = %(images_failed)s,
+                images_hotlinked = %(images_hotlinked)s, metered_calls = %(metered_calls)s, cost_usd = %(cost_usd)s,
+                failure_breakdown = %(failure_breakdown)s, provider_results = %(provider_results)s
+            WHERE id = %(id)s
+            """,
+            parameters,
+        )
+
+
+async def sweep(connection: AsyncConnection) -> None:
+    """End the operations of dead workers, and forget the workers."""
+    await connection.execute(
+        f"""
+        UPDATE venue_images_operation AS operation
+        SET state = %s, finished_at = now(), message = 'The worker that was at it ended without a result.'
+        WHERE operation.state = %s AND operation.worker_id IS NOT NULL AND NOT EXISTS (
+            SELECT FROM venue_images_worker AS worker
+            WHERE worker.id = operation.worker_id
+              AND worker.heartbeat_at > now() - interval '{WORKER_SILENCE} seconds'
+        )
+        """,
+        [Operation.State.FAILED, Operation.State.RUNNING],
+    )
+    await connection.execute("DELETE FROM venue_images_worker WHERE heartbeat_at < now() - interval '1 hour'")

@@ -1,0 +1,125 @@
+"""What a process needs to upload images: database pool, HTTP session, storage, and a heartbeat that shows it is alive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import psycopg
+from django.db import connections
+from psycopg_pool import AsyncConnectionPool
+
+from venue_images import downloads
+from venue_images.conf import settings
+from venue_images.errors import UserError
+from venue_images.storage import Storage, open_storage
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two heartbeats; a third of what makes a worker dead.
+HEARTBEAT = 10
+#: Downloads at once in one process unless asked otherwise.
+CONCURRENCY = 32
+POOL_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Runtime:
+    pool: AsyncConnectionPool
+    #: For downloads: guarded against private addresses, carries no key.
+    downloads: aiohttp.ClientSession
+    #: For provider APIs; their addresses are the owner's settings.
+    api: aiohttp.ClientSession
+    storage: Storage
+    worker_id: uuid.UUID
+    #: Held by each download under way.
+    slots: asyncio.Semaphore
+
+
+def connection_string() -> str:
+    """How to reach Django's default database; names it as psycopg wants it."""
+    parameters = connections["default"].get_connection_params()
+    wanted = {name: parameters[name] for name in parameters if name not in ("cursor_factory", "context")}
+    return psycopg.conninfo.make_conninfo("", **wanted)
+
+
+@contextlib.asynccontextmanager
+async def open_runtime(kind: str, *, concurrency: int = CONCURRENCY) -> AsyncIterator[Runtime]:
+    """Everything opened, this process entered as a worker of this ``kind``, and all of it given back at the end.
+
+    Raises :class:`UserError` when the database does not answer.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(_open_pool())
+        storage = open_storage(settings().effective_storage_url)
+        stack.push_async_callback(storage.close)
+        runtime = Runtime(
+            pool=pool,
+            downloads=await stack.enter_async_context(downloads.open_session()),
+            api=await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())),
+            storage=storage,
+            worker_id=uuid.uuid4(),
+            slots=asyncio.Semaphore(concurrency),
+        )
+        await stack.enter_async_context(_heartbeat(runtime, kind))
+        yield runtime
+
+
+@contextlib.asynccontextmanager
+async def _open_pool() -> AsyncIterator[AsyncConnectionPool]:
+    pool = AsyncConnectionPool(
+        connection_string(),
+        min_size=1,
+        max_size=POOL_SIZE,
+        timeout=10,
+        kwargs={"autocommit": True},
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+    )
+    try:
+        await pool.open(wait=True, timeout=10)
+    except psycopg.Error:
+        await pool.close()
+        raise UserError("The database does not answer: is it running, and is DATABASE_URL right?") from None
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+@contextlib.asynccontextmanager
+async def _heartbeat(runtime: Runtime, kind: str) -> AsyncIterator[None]:
+    async with runtime.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO venue_images_worker (id, kind, hostname, pid) VALUES (%s, %s, %s, %s)",
+            [runtime.worker_id, kind, socket.gethostname(), os.getpid()],
+        )
+    beating = asyncio.create_task(_beat(runtime))
+    try:
+        yield
+    finally:
+        beating.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beating
+        with contextlib.suppress(psycopg.Error):
+            async with runtime.pool.connection() as connection:
+                await connection.execute("DELETE FROM venue_images_worker WHERE id = %s", [runtime.worker_id])
+
+
+async def _beat(runtime: Runtime) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        try:
+            async with runtime.pool.connection() as connection:
+                await connection.execute(
+                    "UPDATE venue_images_worker SET heartbeat_at = now() WHERE id = %s", [runtime.worker_id]
+                )
+        except psycopg.Error as error:
+            logger.warning("worker.heartbeat_missed worker=%s error=%s", runtime.worker_id, type(error).__name__)

@@ -1,0 +1,216 @@
+"""The upload of claimed images: download, check, store, settle. The only place that catches :class:`UploadError`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from venue_images import downloads, image_check, image_ledger, retry_policy
+from venue_images.conf import settings
+from venue_images.downloads import Download
+from venue_images.errors import ErrorType, UploadError
+from venue_images.image_ledger import ClaimedImage, Settlement
+from venue_images.models import UploadStatus
+from venue_images.providers import PROVIDERS
+from venue_images.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+#: After these the object may be in the storage already, so it is looked for before it is downloaded again.
+UNKNOWN_OUTCOMES = frozenset({ErrorType.WORKER_LOST, ErrorType.STORAGE_UNAVAILABLE})
+UNKNOWN_PROVIDER_CODE = "xx"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What lies in the storage for one image."""
+
+    key: str
+    url: str
+    sha256: str
+    size: int
+    content_type: str
+    width: int
+    height: int
+    http_status: int | None
+    #: Whether this attempt created the object.
+    created: bool
+
+
+@dataclass(frozen=True)
+class UploadCounts:
+    """The outcome of one venue's uploads, in images."""
+
+    uploaded: int
+    failed: int
+    permanently_failed: int
+    by_error_type: Mapping[str, int]
+
+
+async def upload_images(
+    runtime: Runtime, slug: str, images: Sequence[ClaimedImage], operation_id: int | None
+) -> UploadCounts:
+    """Upload every image that was claimed and settle them all in one statement."""
+    outcomes = await asyncio.gather(*(_attempt(runtime, slug, image) for image in images))
+    async with runtime.pool.connection() as connection:
+        settled = await image_ledger.settle(connection, operation_id, [settlement for settlement, _ in outcomes])
+    for settlement, stored in outcomes:
+        if settlement.image_id not in settled:
+            await _withdraw(runtime, settlement, stored)
+    return _count([settlement for settlement, _ in outcomes if settlement.image_id in settled])
+
+
+async def _attempt(runtime: Runtime, slug: str, image: ClaimedImage) -> tuple[Settlement, Stored | None]:
+    async with runtime.slots:
+        started_at, clock = datetime.now(UTC), time.monotonic()
+        try:
+            stored = await _upload(runtime, slug, image)
+        except UploadError as error:
+            return _failure(image, error, started_at, time.monotonic() - clock), None
+        except Exception as error:
+            logger.exception("image.unexpected_error image=%s", image.id)
+            unexpected = UploadError(ErrorType.UNKNOWN_ERROR, f"Unexpected: {type(error).__name__}")
+            return _failure(image, unexpected, started_at, time.monotonic() - clock), None
+        return _success(image, stored, started_at, time.monotonic() - clock), stored
+
+
+async def _upload(runtime: Runtime, slug: str, image: ClaimedImage) -> Stored:
+    name = key_prefix(slug, image.provider, image.url_hash)
+    if image.error_type in UNKNOWN_OUTCOMES and (found := await _look(runtime, name)):
+        return found
+    download = await downloads.fetch(runtime.downloads, image.provider_url)
+    key = f"{name}.{download.extension}"
+    created = await runtime.storage.put(key, download.body, download.content_type)
+    if not created:
+        await _compare(runtime, key, download)
+    return Stored(
+        key=key,
+        url=runtime.storage.public_url(key),
+        sha256=download.sha256,
+        size=len(download.body),
+        content_type=download.content_type,
+        width=download.width,
+        height=download.height,
+        http_status=download.http_status,
+        created=created,
+    )
+
+
+def key_prefix(slug: str, provider: str, url_hash: str) -> str:
+    """The object's key without its extension; the same for every attempt at one photo."""
+    known = PROVIDERS.get(provider)
+    code = known.info.code if known else UNKNOWN_PROVIDER_CODE
+    return f"venues/{slug}/{code}-{url_hash}"
+
+
+async def _look(runtime: Runtime, name: str) -> Stored | None:
+    """The object that an attempt of unknown outcome may have left, if it is whole."""
+    async for found in runtime.storage.list(f"{name}."):
+        body = await runtime.storage.get(found.key)
+        if body is None:
+            continue
+        try:
+            facts = image_check.inspect(body, max_pixels=settings().max_pixels)
+        except UploadError:
+            continue
+        return Stored(
+            key=found.key,
+            url=runtime.storage.public_url(found.key),
+            sha256=hashlib.sha256(body).hexdigest(),
+            size=len(body),
+            content_type=facts.content_type,
+            width=facts.width,
+            height=facts.height,
+            http_status=None,
+            created=False,
+        )
+    return None
+
+
+async def _compare(runtime: Runtime, key: str, download: Download) -> None:
+    """Adopt what is stored already under this name, or put the photo's new bytes in its place."""
+    body = await runtime.storage.get(key)
+    if body is None or hashlib.sha256(body).hexdigest() != download.sha256:
+        await runtime.storage.delete(key)
+        await runtime.storage.put(key, download.body, download.content_type)
+
+
+async def _withdraw(runtime: Runtime, settlement: Settlement, stored: Stored | None) -> None:
+    """The row has moved on: drop the result, and remove the object if only this attempt wanted it."""
+    logger.info("image.result_dropped image=%s", settlement.image_id)
+    if stored is None or not stored.created:
+        return
+    async with runtime.pool.connection() as connection:
+        wanted = await image_ledger.is_wanted(connection, settlement.image_id, stored.key)
+    if not wanted:
+        await runtime.storage.delete(stored.key)
+
+
+def _success(image: ClaimedImage, stored: Stored, started_at: datetime, seconds: float) -> Settlement:
+    return Settlement(
+        image_id=image.id,
+        claim_token=image.claim_token,
+        status=UploadStatus.UPLOADED,
+        started_at=started_at,
+        seconds=seconds,
+        host=image.host,
+        byte_size=stored.size,
+        retry_count=image.retry_count,
+        http_status=stored.http_status,
+        url=stored.url,
+        storage_key=stored.key,
+        sha256=stored.sha256,
+        content_type=stored.content_type,
+        width=stored.width,
+        height=stored.height,
+    )
+
+
+def _failure(image: ClaimedImage, error: UploadError, started_at: datetime, seconds: float) -> Settlement:
+    provider = PROVIDERS.get(image.provider)
+    error_type = provider.classify(error) if provider else error.error_type
+    retry_count = image.retry_count + retry_policy.counts_as_attempt(error_type)
+    status = retry_policy.status_after(error_type, retry_count, settings().max_attempts)
+    now = datetime.now(UTC)
+    logger.info(
+        "image.upload_failed image=%s host=%s error_type=%s retry_count=%s",
+        image.id,
+        image.host,
+        error_type,
+        retry_count,
+    )
+    return Settlement(
+        image_id=image.id,
+        claim_token=image.claim_token,
+        status=status,
+        started_at=started_at,
+        seconds=seconds,
+        host=image.host,
+        byte_size=0,
+        retry_count=retry_count,
+        error_type=str(error_type),
+        error_message=error.message,
+        http_status=error.http_status,
+        next_attempt_at=now + retry_policy.back_off(retry_count) if status is UploadStatus.FAILED else None,
+        not_before=retry_policy.not_before(now, error.retry_after),
+    )
+
+
+def _count(settlements: Sequence[Settlement]) -> UploadCounts:
+    by_error_type: dict[str, int] = {}
+    for settlement in settlements:
+        if settlement.error_type:
+            by_error_type[settlement.error_type] = by_error_type.get(settlement.error_type, 0) + 1
+    given_up = sum(settlement.status is UploadStatus.PERMANENTLY_FAILED for settlement in settlements)
+    failed = sum(by_error_type.values())
+    return UploadCounts(
+        uploaded=len(settlements) - failed,
+        failed=failed,
+        permanently_failed=given_up,
+        by_error_type=by_error_type,
+    )

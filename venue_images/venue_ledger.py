@@ -1,0 +1,63 @@
+"""The SQL of the venue rows that the jobs need: what a provider may know of a venue, and whether it is stale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from venue_images.models import UploadStatus
+from venue_images.providers.base import VenueRecord
+
+#: Never checked; a week ago and nothing found; or three months ago.
+STALE = f"""(
+    venue.images_checked_at IS NULL
+    OR venue.images_checked_at < now() - interval '90 days'
+    OR (
+        venue.images_checked_at < now() - interval '7 days'
+        AND NOT EXISTS (
+            SELECT FROM venue_images_venueimage AS image
+            WHERE image.venue_id = venue.id AND image.upload_status IN ('{UploadStatus.UPLOADED}', '{UploadStatus.HOTLINKED}')
+        )
+    )
+)"""
+
+
+@dataclass(frozen=True)
+class LoadedVenue:
+    record: VenueRecord
+    stale: bool
+    #: Images that count towards the limit of the venue: all but those that are given up.
+    images: int
+
+
+async def load(connection: AsyncConnection, venue_id: int) -> LoadedVenue | None:
+    """The venue as it is now; None when it has been deleted."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            f"""
+            SELECT id, slug, name, city, latitude, longitude, provider_ids, photos, {STALE} AS stale, (
+                SELECT count(*) FROM venue_images_venueimage AS image
+                WHERE image.venue_id = venue.id AND image.upload_status <> '{UploadStatus.PERMANENTLY_FAILED}'
+            ) AS images
+            FROM venue_images_venue AS venue WHERE id = %s
+            """,
+            [venue_id],
+        )
+        row = await cursor.fetchone()
+    return _loaded(row) if row else None
+
+
+async def slug_of(connection: AsyncConnection, venue_id: int) -> str | None:
+    """The venue's slug; None when it has been deleted."""
+    async with await connection.execute("SELECT slug FROM venue_images_venue WHERE id = %s", [venue_id]) as cursor:
+        row = await cursor.fetchone()
+    return str(row[0]) if row else None
+
+
+def _loaded(row: dict[str, Any]) -> LoadedVenue:
+    names = ("id", "slug", "name", "city", "latitude", "longitude", "provider_ids")
+    record = VenueRecord(**{name: row[name] for name in names}, photos=tuple(row["photos"]))
+    return LoadedVenue(record=record, stale=row["stale"], images=row["images"])
