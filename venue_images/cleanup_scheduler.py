@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 from django.db.models import Count, Min, Value
 from django.db.models.functions import Coalesce
@@ -38,7 +39,7 @@ class Enqueued:
 def enqueue(
     *,
     trigger: Trigger = Trigger.COMMAND,
-    user: AbstractBaseUser | None = None,
+    user: AbstractBaseUser | AnonymousUser | None = None,
     include_ambiguous: bool = False,
 ) -> Enqueued:
     """Queue a cleanup, unless one waits or runs already."""

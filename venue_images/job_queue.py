@@ -66,7 +66,7 @@ async def _install(parameters: Mapping[str, Any]) -> None:
 def enqueue(entrypoint: str, jobs: Sequence[NewJob], *, bring_forward: bool = False) -> int:
     """Queue these jobs within the current transaction; the number that were not waiting or running already.
 
-    ``bring_forward``: a job that already waits for a later time is set to the new one's, if that is earlier.
+    ``bring_forward``: a job that waits already takes the new payload, and the new time if that is earlier.
     """
     queued = 0
     for start in range(0, len(jobs), BATCH):
@@ -94,11 +94,16 @@ def _bring_forward(batch: Sequence[NewJob]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE pgqueuer AS job SET execute_after = now() + wanted.delay, updated = now()
-            FROM unnest(%s::text[], %s::interval[]) AS wanted (dedupe_key, delay)
-            WHERE job.dedupe_key = wanted.dedupe_key AND job.status = 'queued' AND job.execute_after > now() + wanted.delay
+            UPDATE pgqueuer AS job
+            SET payload = wanted.payload, execute_after = least(job.execute_after, now() + wanted.delay), updated = now()
+            FROM unnest(%s::text[], %s::bytea[], %s::interval[]) AS wanted (dedupe_key, payload, delay)
+            WHERE job.dedupe_key = wanted.dedupe_key AND job.status = 'queued' AND job.payload <> wanted.payload
             """,
-            [[job.dedupe_key for job in batch], [job.delay for job in batch]],
+            [
+                [job.dedupe_key for job in batch],
+                [json.dumps(job.payload).encode() for job in batch],
+                [job.delay for job in batch],
+            ],
         )
 
 
