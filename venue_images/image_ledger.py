@@ -2,6 +2,9 @@
 
 Each is one statement for all images of a venue. No lock and no transaction is held across the network: a claim marks
 the rows with a token, a settlement writes only where the token still stands.
+
+Rows are locked by several processes at once, so none may wait for another that waits for it: claim and sweep pass over
+rows that are locked, and a settlement takes its rows in the order of their ids.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from venue_images.providers.base import Photo
 
 #: Seconds without a heartbeat after which a worker is dead; it beats three times in that.
 WORKER_SILENCE = 30
+#: A longer id has no place in the row; half of one would be of no use.
+LONGEST_PHOTO_ID = 500
 
 DEAD_WORKER = f"""
     NOT EXISTS (
@@ -101,12 +106,17 @@ async def claim(
     async with connection.cursor(row_factory=class_row(ClaimedImage)) as cursor:
         await cursor.execute(
             f"""
+            WITH due AS MATERIALIZED (
+                SELECT id AS due_id FROM venue_images_venueimage
+                WHERE {IN_SCOPE}
+                  AND (not_before IS NULL OR not_before <= now())
+                  AND coalesce({BACK_OFF} <= now(), true)
+                FOR NO KEY UPDATE SKIP LOCKED
+            )
             UPDATE venue_images_venueimage
             SET upload_status = '{UploadStatus.UPLOADING}', claim_token = %(token)s, worker_id = %(worker)s,
                 claimed_at = now()
-            WHERE {IN_SCOPE}
-              AND (not_before IS NULL OR not_before <= now())
-              AND coalesce({BACK_OFF} <= now(), true)
+            FROM due WHERE id = due_id
             RETURNING id, claim_token, provider, provider_url, url_hash, host, retry_count, error_type
             """,
             {**scope.parameters(venue_id, max_attempts), "token": uuid.uuid4(), "worker": worker_id},
@@ -187,6 +197,10 @@ SETTLEMENT_ROWS = "unnest({arrays}) AS result ({names})".format(
 )
 SETTLE = f"""
     WITH result AS MATERIALIZED (SELECT * FROM {SETTLEMENT_ROWS}),
+    ours AS MATERIALIZED (
+        SELECT image.id FROM venue_images_venueimage AS image JOIN result ON result.image_id = image.id
+        WHERE image.claim_token = result.claim_token ORDER BY image.id FOR NO KEY UPDATE OF image
+    ),
     settled AS (
         UPDATE venue_images_venueimage AS image
         SET upload_status = result.status, error_type = result.error_type, error_message = result.error_message,
@@ -201,7 +215,7 @@ SETTLE = f"""
             byte_size = CASE WHEN result.sha256 = '' THEN image.byte_size ELSE result.byte_size END,
             width = coalesce(result.width, image.width), height = coalesce(result.height, image.height),
             uploaded_at = CASE WHEN result.status = '{UploadStatus.UPLOADED}' THEN now() ELSE image.uploaded_at END
-        FROM result
+        FROM result JOIN ours ON ours.id = result.image_id
         WHERE image.id = result.image_id AND image.claim_token = result.claim_token
           AND image.upload_status = '{UploadStatus.UPLOADING}'
         RETURNING image.id
@@ -243,13 +257,32 @@ async def is_wanted(connection: AsyncConnection, image_id: int, storage_key: str
         return bool(await cursor.fetchone())
 
 
+async def give_back(connection: AsyncConnection, images: Sequence[ClaimedImage]) -> None:
+    """Drop the claims on images that this process will not settle; the attempt is not counted."""
+    await connection.execute(
+        f"""
+        UPDATE venue_images_venueimage
+        SET upload_status = '{UploadStatus.FAILED}', error_type = '{ErrorType.WORKER_LOST}',
+            error_message = 'The worker that was at it was stopped.', http_status = NULL, failed_at = now(),
+            next_attempt_at = NULL, claim_token = NULL, worker_id = NULL
+        WHERE id = ANY(%s) AND claim_token = ANY(%s)
+        """,
+        [[image.id for image in images], [image.claim_token for image in images]],
+    )
+
+
 SWEEP = f"""
-    WITH lost AS (
+    WITH orphan AS MATERIALIZED (
+        SELECT image.id FROM venue_images_venueimage AS image
+        WHERE image.upload_status = '{UploadStatus.UPLOADING}' AND {DEAD_WORKER}
+        FOR NO KEY UPDATE OF image SKIP LOCKED
+    ),
+    lost AS (
         UPDATE venue_images_venueimage AS image
         SET upload_status = '{UploadStatus.FAILED}', error_type = '{ErrorType.WORKER_LOST}',
             error_message = 'The worker that was at it ended without a result.', http_status = NULL,
             failed_at = now(), next_attempt_at = NULL, claim_token = NULL, worker_id = NULL
-        WHERE image.upload_status = '{UploadStatus.UPLOADING}' AND {DEAD_WORKER}
+        FROM orphan WHERE image.id = orphan.id
         RETURNING image.id, image.venue_id, image.claimed_at, image.host
     ),
     attempted AS (
@@ -274,7 +307,7 @@ def _row_of(photo: Photo, policy: str) -> dict[str, Any]:
     """An image row for a photo: pending, or failed at once when its address can't be meant."""
     row = {
         "provider": photo.provider,
-        "provider_photo_id": photo.photo_id,
+        "provider_photo_id": photo.photo_id if len(photo.photo_id) <= LONGEST_PHOTO_ID else "",
         "provider_url": photo.url,
         "width": photo.width,
         "height": photo.height,

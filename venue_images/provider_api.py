@@ -13,12 +13,16 @@ import aiohttp
 from venue_images import rate_limits
 from venue_images.conf import provider_setting
 from venue_images.errors import ErrorType, ProviderError, error_type_of_status
-from venue_images.providers.base import ProviderInfo
+from venue_images.providers.base import ProviderInfo, plain_text
 from venue_images.runtime import Runtime
 
 #: The longest answer that is read; a list of photos is a few kilobytes.
 MAX_ANSWER = 5 * 1024 * 1024
+#: The longest explanation that is kept.
+MAX_REASON = 200
 CONFIGURATION_STATUS = frozenset({401, 402, 403})
+#: What a body that is no JSON, or that is nested without end, makes of the parser.
+NO_JSON = (ValueError, RecursionError)
 
 
 @dataclass
@@ -46,14 +50,25 @@ class CountingApi:
         url = f"{self._base_url()}{path}"
         try:
             async with self.runtime.api.get(url, params=params, headers=headers, allow_redirects=False) as response:
-                body = await response.content.read(MAX_ANSWER)
-                return self._parse(response.status, body)
+                return self._parse(response.status, await self._read(response))
+        except TimeoutError:
+            raise ProviderError(ErrorType.NETWORK_TIMEOUT, f"{self.info.title} did not answer in time.") from None
         except (aiohttp.ClientError, OSError) as error:
             raise ProviderError(
                 ErrorType.NETWORK_ERROR, f"{self.info.title} could not be reached ({type(error).__name__})."
             ) from None
-        except TimeoutError:
-            raise ProviderError(ErrorType.NETWORK_TIMEOUT, f"{self.info.title} did not answer in time.") from None
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_ANSWER:
+                raise ProviderError(
+                    ErrorType.UNKNOWN_ERROR,
+                    f"{self.info.title} answered more than {MAX_ANSWER} bytes.",
+                    http_status=response.status,
+                )
+        return bytes(body)
 
     def _base_url(self) -> str:
         return (provider_setting(self.info.name, "BASE_URL") or self.info.base_url).rstrip("/")
@@ -66,15 +81,23 @@ class CountingApi:
 
     def _parse(self, status: int, body: bytes) -> Any:
         if status != 200:  # noqa: PLR2004 - every other answer is a failure
+            reason = self._without_key(_reason(body))[:MAX_REASON]
             raise ProviderError(
-                _error_type(status), f"{self.info.title} answered {status}{_reason(body)}.", http_status=status
+                _error_type(status),
+                f"{self.info.title} answered {status}{reason and ': '}{reason}.",
+                http_status=status,
             )
         try:
             return json.loads(body)
-        except ValueError:
+        except NO_JSON:
             raise ProviderError(
                 ErrorType.UNKNOWN_ERROR, f"{self.info.title} answered something that is no JSON.", http_status=status
             ) from None
+
+    def _without_key(self, text: str) -> str:
+        """What an API says may repeat what it was sent."""
+        key = provider_setting(self.info.name, "API_KEY")
+        return text.replace(key, "…") if key else text
 
 
 def _error_type(status: int) -> ErrorType:
@@ -87,6 +110,6 @@ def _reason(body: bytes) -> str:
         answer = json.loads(body)
         error = answer.get("error", answer)
         message = error.get("message") if isinstance(error, dict) else error
-    except (ValueError, AttributeError):
+    except (*NO_JSON, AttributeError):
         return ""
-    return f": {str(message)[:200]}" if message else ""
+    return plain_text(str(message)) if message else ""

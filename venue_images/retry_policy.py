@@ -11,6 +11,8 @@ from venue_images.models import UploadStatus
 #: The longest wait after the first failed attempt; doubles with each one, up to the cap.
 BASE = timedelta(minutes=1)
 CAP = timedelta(hours=1)
+#: More than these reach the cap anyway.
+ENOUGH_DOUBLINGS = 16
 
 
 def status_after(error_type: ErrorType, retry_count: int, max_attempts: int) -> UploadStatus:
@@ -34,7 +36,7 @@ def back_off(retry_count: int, rng: random.Random | None = None) -> timedelta:
     Full jitter spreads the retries of an outage evenly over the window; after
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
     """
-    doublings = max(retry_count - 1, 0)
+    doublings = min(max(retry_count - 1, 0), ENOUGH_DOUBLINGS)
     longest = min(BASE.total_seconds() * 2.0**doublings, CAP.total_seconds())
     return timedelta(seconds=longest * (rng or random).random())
 

@@ -28,6 +28,8 @@ HEARTBEAT = 10
 #: Downloads at once in one process unless asked otherwise.
 CONCURRENCY = 32
 POOL_SIZE = 8
+#: What Django tells psycopg itself, and no connection string may hold.
+NOT_OF_LIBPQ = frozenset({"cursor_factory", "context", "prepare_threshold"})
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Runtime:
 def connection_string() -> str:
     """How to reach Django's default database; names it as psycopg wants it."""
     parameters = connections["default"].get_connection_params()
-    wanted = {name: parameters[name] for name in parameters if name not in ("cursor_factory", "context")}
+    wanted = {name: parameters[name] for name in parameters if name not in NOT_OF_LIBPQ}
     return psycopg.conninfo.make_conninfo("", **wanted)
 
 
@@ -78,7 +80,7 @@ async def _open_pool() -> AsyncIterator[AsyncConnectionPool]:
         connection_string(),
         min_size=1,
         max_size=POOL_SIZE,
-        timeout=10,
+        timeout=5,
         kwargs={"autocommit": True},
         check=AsyncConnectionPool.check_connection,
         open=False,
@@ -96,12 +98,8 @@ async def _open_pool() -> AsyncIterator[AsyncConnectionPool]:
 
 @contextlib.asynccontextmanager
 async def _heartbeat(runtime: Runtime, kind: str) -> AsyncIterator[None]:
-    async with runtime.pool.connection() as connection:
-        await connection.execute(
-            "INSERT INTO venue_images_worker (id, kind, hostname, pid) VALUES (%s, %s, %s, %s)",
-            [runtime.worker_id, kind, socket.gethostname(), os.getpid()],
-        )
-    beating = asyncio.create_task(_beat(runtime))
+    await _beat_once(runtime, kind)
+    beating = asyncio.create_task(_beat(runtime, kind))
     try:
         yield
     finally:
@@ -113,13 +111,22 @@ async def _heartbeat(runtime: Runtime, kind: str) -> AsyncIterator[None]:
                 await connection.execute("DELETE FROM venue_images_worker WHERE id = %s", [runtime.worker_id])
 
 
-async def _beat(runtime: Runtime) -> None:
+async def _beat_once(runtime: Runtime, kind: str) -> None:
+    """Show that this worker is alive, also when it was silent for so long that its row was dropped."""
+    async with runtime.pool.connection() as connection:
+        await connection.execute(
+            """
+            INSERT INTO venue_images_worker (id, kind, hostname, pid) VALUES (%s, %s, %s, %s)
+            ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()
+            """,
+            [runtime.worker_id, kind, socket.gethostname(), os.getpid()],
+        )
+
+
+async def _beat(runtime: Runtime, kind: str) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT)
         try:
-            async with runtime.pool.connection() as connection:
-                await connection.execute(
-                    "UPDATE venue_images_worker SET heartbeat_at = now() WHERE id = %s", [runtime.worker_id]
-                )
+            await _beat_once(runtime, kind)
         except psycopg.Error as error:
             logger.warning("worker.heartbeat_missed worker=%s error=%s", runtime.worker_id, type(error).__name__)

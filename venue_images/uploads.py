@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import psycopg
+
 from venue_images import downloads, image_check, image_ledger, retry_policy
 from venue_images.conf import settings
 from venue_images.downloads import Download
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 #: After these the object may be in the storage already, so it is looked for before it is downloaded again.
 UNKNOWN_OUTCOMES = frozenset({ErrorType.WORKER_LOST, ErrorType.STORAGE_UNAVAILABLE})
 UNKNOWN_PROVIDER_CODE = "xx"
+#: Seconds between the tries to write outcomes while the database is away.
+SETTLE_PAUSES = (0.2, 1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,42 @@ class UploadCounts:
 async def upload_images(
     runtime: Runtime, slug: str, images: Sequence[ClaimedImage], operation_id: int | None
 ) -> UploadCounts:
-    """Upload every image that was claimed and settle them all in one statement."""
-    outcomes = await asyncio.gather(*(_attempt(runtime, slug, image) for image in images))
-    async with runtime.pool.connection() as connection:
-        settled = await image_ledger.settle(connection, operation_id, [settlement for settlement, _ in outcomes])
+    """Upload every image that was claimed and settle them all in one statement.
+
+    Should this end in an error, or be cancelled, the images are given back at once.
+    """
+    try:
+        outcomes = await asyncio.gather(*(_attempt(runtime, slug, image) for image in images))
+        settled = await _settle(runtime, operation_id, [settlement for settlement, _ in outcomes])
+    except BaseException:
+        await asyncio.shield(_give_back(runtime, images))
+        raise
     for settlement, stored in outcomes:
         if settlement.image_id not in settled:
             await _withdraw(runtime, settlement, stored)
     return _count([settlement for settlement, _ in outcomes if settlement.image_id in settled])
+
+
+async def _settle(runtime: Runtime, operation_id: int | None, results: Sequence[Settlement]) -> set[int]:
+    """Write the outcomes; a database that restarts meanwhile is waited for."""
+    for pause in SETTLE_PAUSES:
+        try:
+            async with runtime.pool.connection() as connection:
+                return await image_ledger.settle(connection, operation_id, results)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            logger.warning("images.settle_delayed images=%s seconds=%s", len(results), pause)
+            await asyncio.sleep(pause)
+    async with runtime.pool.connection() as connection:
+        return await image_ledger.settle(connection, operation_id, results)
+
+
+async def _give_back(runtime: Runtime, images: Sequence[ClaimedImage]) -> None:
+    """A database that is away can't be told; then the sweep finds the images, once this worker is gone."""
+    try:
+        async with runtime.pool.connection() as connection:
+            await image_ledger.give_back(connection, images)
+    except psycopg.Error as error:
+        logger.warning("images.not_given_back images=%s error=%s", len(images), type(error).__name__)
 
 
 async def _attempt(runtime: Runtime, slug: str, image: ClaimedImage) -> tuple[Settlement, Stored | None]:
@@ -147,8 +179,12 @@ async def _withdraw(runtime: Runtime, settlement: Settlement, stored: Stored | N
         return
     async with runtime.pool.connection() as connection:
         wanted = await image_ledger.is_wanted(connection, settlement.image_id, stored.key)
-    if not wanted:
+    if wanted:
+        return
+    try:
         await runtime.storage.delete(stored.key)
+    except UploadError as error:
+        logger.warning("image.orphan_left key=%s error_type=%s", stored.key, error.error_type)
 
 
 def _success(image: ClaimedImage, stored: Stored, started_at: datetime, seconds: float) -> Settlement:

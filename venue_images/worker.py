@@ -24,6 +24,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from venue_images import (
     cleanup_scheduler,
+    embedded_postgres,
     enrichment_job,
     failed_upload_retry_worker,
     image_ledger,
@@ -97,8 +98,19 @@ async def run_worker(*, drain: bool = False, concurrency: int = CONCURRENCY) -> 
             if first:
                 raise
             logger.warning("worker.database_away error=%s", type(error).__name__)
+            await _revive_database()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), RECONNECT)
+
+
+async def _revive_database() -> None:
+    """The embedded server has nobody else to start it again; any other has its own keeper."""
+    if settings().database_url:
+        return
+    try:
+        await asyncio.to_thread(embedded_postgres.revive, settings().home)
+    except UserError as error:
+        logger.warning("worker.database_not_revived reason=%s", error)
 
 
 async def _take_jobs(runtime: Runtime, stopping: asyncio.Event, drain: bool, concurrency: int) -> None:
@@ -215,4 +227,5 @@ async def _sweep(runtime: Runtime) -> None:
                 await in_django(failed_upload_retry_worker.enqueue_lost, venues)
         except (*DATABASE_GONE, DatabaseError) as error:
             logger.warning("worker.sweep_failed error=%s", type(error).__name__)
+            await _revive_database()
         await asyncio.sleep(SWEEP_EVERY)

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 
 from venue_images.errors import ErrorType, UploadError
 
+#: The largest side that a row can hold.
+MOST_PIXELS = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -29,6 +32,23 @@ class Photo:
     #: Plain text: who has to be named.
     attribution: str = ""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        """Drop what no row can hold, whatever the provider sent: a photo can always be stored."""
+        for name in ("url", "photo_id", "attribution", "licence"):
+            object.__setattr__(self, name, plain_text(getattr(self, name)))
+        for name in ("width", "height"):
+            object.__setattr__(self, name, _pixels(getattr(self, name)))
+
+
+def plain_text(value: Any) -> str:
+    """The text as the database keeps it: no NUL, no half of a character; empty for what is no text."""
+    return value.replace("\0", "").encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _pixels(value: Any) -> int | None:
+    known = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_PIXELS
+    return value if known else None
 
 
 @dataclass(frozen=True)

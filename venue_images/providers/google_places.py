@@ -8,15 +8,19 @@ expired. https://developers.google.com/maps/documentation/places/web-service/pla
 from __future__ import annotations
 
 import dataclasses
+import re
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from venue_images.conf import provider_setting
 from venue_images.errors import ErrorType, ProviderError, UploadError
-from venue_images.providers.base import Photo, ProviderApi, ProviderInfo, VenueRecord
+from venue_images.providers.base import Photo, ProviderApi, ProviderInfo, VenueRecord, plain_text
 
 #: The largest that ``/media`` gives; the aspect ratio is kept and nothing is enlarged.
 MAX_SIDE = 4800
+#: A photo's name is the path of a billed call: nothing else may be asked.
+PHOTO_NAME = re.compile(r"places/[\w-]+/photos/[\w-]+", re.ASCII)
 #: What an expired photo address is answered with.
 EXPIRED_STATUS = frozenset({400, 403, 404, 410})
 
@@ -38,8 +42,12 @@ class GooglePlaces:
         place_id = venue.provider_ids.get(self.info.name)
         if not place_id:
             return []
-        place = await api.get_json(f"/v1/places/{place_id}", headers=_headers("id,photos"))
-        return [self._photo(photo) for photo in _list_of(place, "photos")]
+        place = await api.get_json(f"/v1/places/{quote(place_id, safe='')}", headers=_headers("id,photos"))
+        if not isinstance(place, dict):
+            raise ProviderError(ErrorType.UNKNOWN_ERROR, "Google Places answered with something that is no place.")
+        return [
+            self._photo(photo) for photo in _list_of(place, "photos") if PHOTO_NAME.fullmatch(str(photo.get("name")))
+        ]
 
     async def resolve(self, photo: Photo, api: ProviderApi) -> Photo:
         media = await api.get_json(
@@ -49,9 +57,9 @@ class GooglePlaces:
             cost=self.info.cost_per_image,
         )
         url = media.get("photoUri") if isinstance(media, dict) else None
-        if not isinstance(url, str):
+        if not isinstance(url, str) or not url:
             raise ProviderError(ErrorType.UNKNOWN_ERROR, "Google Places answered without a photoUri.")
-        return dataclasses.replace(photo, url=url)
+        return dataclasses.replace(photo, url=url, photo_id="")
 
     def classify(self, error: UploadError) -> ErrorType:
         if error.http_status in EXPIRED_STATUS:
@@ -59,10 +67,10 @@ class GooglePlaces:
         return error.error_type
 
     def _photo(self, photo: dict[str, Any]) -> Photo:
-        authors = [author.get("displayName", "") for author in _list_of(photo, "authorAttributions")]
+        authors = [plain_text(author.get("displayName")) for author in _list_of(photo, "authorAttributions")]
         return Photo(
             provider=self.info.name,
-            photo_id=str(photo.get("name", "")),
+            photo_id=photo["name"],
             width=photo.get("widthPx"),
             height=photo.get("heightPx"),
             attribution=", ".join(author for author in authors if author),
@@ -75,6 +83,6 @@ def _headers(field_mask: str | None = None) -> dict[str, str]:
     return {**headers, "X-Goog-FieldMask": field_mask} if field_mask else headers
 
 
-def _list_of(answer: Any, name: str) -> list[dict[str, Any]]:
-    items = answer.get(name, []) if isinstance(answer, dict) else []
-    return [item for item in items if isinstance(item, dict)]
+def _list_of(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    items = answer.get(name)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
