@@ -19,7 +19,7 @@ test: setup-dev browser lint ## Check style and types, then run every test
 lint: setup-dev ## Check style (ruff) and types (mypy --strict)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy venue_images tests
+	@VENUE_IMAGES_SECRET_KEY=lint DATABASE_URL=postgresql:///lint $(BIN)/mypy venue_images tests
 
 format: setup-dev ## Rewrite the code in house style
 	@$(BIN)/ruff check --fix .

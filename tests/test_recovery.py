@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,59 @@ def test_it_recovers_what_can_be_recovered_and_nothing_else(sandbox: Sandbox, tm
     assert [len(sandbox.hits(url)) for url in urls] == [1, 2, 2, 1, 1, 1]
     stored = VenueImage.objects.filter(upload_status=UploadStatus.UPLOADED)
     assert stored.count() == 4
+
+
+def test_what_a_full_storage_blocked_comes_back_when_asked_for(
+    sandbox: Sandbox, tmp_path: Path, set_environment: Callable[..., None]
+) -> None:
+    blocker = tmp_path / "venues"
+    blocker.write_text("a file where the folder should be")
+    set_environment(STORAGE_URL=tmp_path.as_uri())
+    url = sandbox.photo_url("cabaret/1.jpg")
+    orchestrator.enrich_venue_sync(import_venue(tmp_path, "cabaret", [url]))
+    image = VenueImage.objects.get()
+    assert (image.error_type, image.retry_count) == ("storage_config", 0)
+    assert cleanup_now.perform_now()["images_retried"] == 0
+
+    blocker.unlink()
+    report = cleanup_now.perform_now(include_ambiguous=True)
+
+    assert report["images_recovered"] == 1
+
+
+def test_a_host_that_asks_for_a_long_wait_is_left_alone(sandbox: Sandbox, tmp_path: Path) -> None:
+    url = sandbox.photo_url("opera/1.jpg")
+    sandbox.script(url, Fault("status", status=503, retry_after=3600), times=1)
+    orchestrator.enrich_venue_sync(import_venue(tmp_path, "opera", [url]))
+
+    report = cleanup_now.perform_now()
+
+    assert (report["venues_queued"], report["images_retried"]) == (1, 0)
+    assert len(sandbox.hits(url)) == 1
+
+
+def test_one_pass_tries_each_image_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    url = sandbox.photo_url("arena/1.jpg")
+    sandbox.script(url, Fault("status", status=502))
+    orchestrator.enrich_venue_sync(import_venue(tmp_path, "arena", [url]))
+
+    reports = [cleanup_now.perform_now() for _ in range(3)]
+
+    assert [report["images_still_failed"] for report in reports] == [1, 0, 0]
+    assert [report["images_permanently_failed"] for report in reports] == [0, 1, 0]
+    assert len(sandbox.hits(url)) == 3
+
+
+def test_the_preview_says_what_the_run_then_does(sandbox: Sandbox, tmp_path: Path) -> None:
+    urls = [sandbox.photo_url(f"ballroom/{number}.jpg") for number in (1, 2, 3)]
+    sandbox.script(urls[0], Fault("reset"), times=1)
+    sandbox.script(urls[1], Fault("status", status=410))
+    orchestrator.enrich_venue_sync(import_venue(tmp_path, "ballroom", urls))
+
+    preview = cleanup_now.preview()
+    report = cleanup_now.perform_now()
+
+    assert (preview["venues"], preview["images"]) == (report["venues_queued"], report["images_retried"]) == (1, 1)
+    assert preview["by_class"] == {"transient": 1, "permanent": 1}
+    assert preview["by_provider"] == {"catalog": 1}
+    assert preview["metered_calls"] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 from django.db import connection, connections, transaction
@@ -177,7 +178,7 @@ def test_a_slow_worker_that_lives_keeps_its_images(jobs: None) -> None:
     image.refresh_from_db()
     assert image.upload_status == UploadStatus.UPLOADING
 
-    Worker.objects.update(heartbeat_at=timezone.now() - timezone.timedelta(seconds=31))
+    Worker.objects.update(heartbeat_at=timezone.now() - timedelta(seconds=31))
     run = CleanupRun.objects.create()
     cleanup_scheduler.perform(run.pk)
     image.refresh_from_db()

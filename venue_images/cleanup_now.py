@@ -14,7 +14,7 @@ from psycopg.rows import tuple_row
 
 from venue_images import cleanup_scheduler, orchestrator
 from venue_images.conf import settings
-from venue_images.errors import ErrorClass, ErrorType, types_of
+from venue_images.errors import ErrorType, retried_types
 from venue_images.image_ledger import Scope
 from venue_images.models import CleanupRun, Provider, Trigger, UploadAttempt, VenueImage
 from venue_images.operation_log import OperationResult
@@ -86,8 +86,7 @@ async def _retry(venues: list[int], run: CleanupRun, progress: Callable[[int, in
 
 async def _held_by_host(runtime: Runtime, scope: Scope) -> dict[int, datetime]:
     """Venues with images that were not tried yet because a host wants a little more time, and until when."""
-    classes = [ErrorClass.TRANSIENT, *([ErrorClass.AMBIGUOUS] if scope.ambiguous else [])]
-    parameters = [types_of(*classes), settings().max_attempts, scope.asked_at, PATIENCE]
+    parameters = [retried_types(on_request=scope.ambiguous), settings().max_attempts, scope.asked_at, PATIENCE]
     async with (
         runtime.pool.connection() as connection,
         psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor,

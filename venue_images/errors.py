@@ -125,6 +125,15 @@ def types_of(*classes: ErrorClass) -> list[str]:
     return [str(error_type) for error_type, error_class in ERROR_TYPES.items() if error_class in classes]
 
 
+def retried_types(*, on_request: bool = False) -> list[str]:
+    """The error types that a retry takes up by itself; ``on_request`` also those that it takes up when asked to.
+
+    Asked to: what is ambiguous, and what was blocked by a key or a storage that has been mended since.
+    """
+    asked = (ErrorClass.AMBIGUOUS, ErrorClass.BLOCKED) if on_request else ()
+    return types_of(ErrorClass.TRANSIENT, *asked)
+
+
 def error_type_of_status(status: int) -> ErrorType:
     """The error type that an HTTP status alone stands for."""
     return STATUS_TYPES.get(status, ErrorType.HTTP_ERROR)

@@ -20,7 +20,7 @@ from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from venue_images import photo_ranking, photo_urls
-from venue_images.errors import ErrorClass, ErrorType, types_of
+from venue_images.errors import ErrorClass, ErrorType, retried_types, types_of
 from venue_images.models import UploadStatus
 from venue_images.providers.base import Photo
 
@@ -58,6 +58,7 @@ class Scope:
 
     pending: bool = True
     failed: bool = True
+    #: Also what is ambiguous, and once more what was blocked.
     ambiguous: bool = False
     #: Nothing but what a dead worker left.
     only_lost: bool = False
@@ -68,12 +69,12 @@ class Scope:
     once: bool = False
 
     def parameters(self, venue_id: int, max_attempts: int) -> dict[str, Any]:
-        classes = [ErrorClass.TRANSIENT, *([ErrorClass.AMBIGUOUS] if self.ambiguous else [])]
         return {
             "venue": venue_id,
             "pending": self.pending,
             "failed": self.failed,
-            "types": [str(ErrorType.WORKER_LOST)] if self.only_lost else types_of(*classes),
+            "types": [str(ErrorType.WORKER_LOST)] if self.only_lost else retried_types(on_request=self.ambiguous),
+            "blocked": types_of(ErrorClass.BLOCKED),
             "max_attempts": max_attempts,
             "ids": list(self.image_ids) if self.image_ids is not None else None,
             "asked_at": self.asked_at,
@@ -91,7 +92,7 @@ IN_SCOPE = f"""
         )
     )
     AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
-    AND (NOT %(once)s OR claimed_at IS NULL OR claimed_at < %(asked_at)s)
+    AND (claimed_at IS NULL OR claimed_at < %(asked_at)s OR NOT (%(once)s OR error_type = ANY(%(blocked)s)))
 """
 #: Our own back-off, unless somebody has asked since the last attempt.
 BACK_OFF = """

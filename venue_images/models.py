@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from venue_images.conf import settings
-from venue_images.errors import ErrorClass, types_of
+from venue_images.errors import ErrorClass, retried_types, types_of
 
 
 class Venue(models.Model):
@@ -74,11 +74,10 @@ class VenueImageQuerySet(models.QuerySet["VenueImage"]):
         return self.filter(upload_status__in=FAILING)
 
     def retryable(self, *, include_ambiguous: bool = False) -> VenueImageQuerySet:
-        """What a cleanup retries: a transient failure (or an ambiguous one, if asked for) with attempts left."""
-        classes = [ErrorClass.TRANSIENT, *([ErrorClass.AMBIGUOUS] if include_ambiguous else [])]
+        """What a cleanup retries: a transient failure with attempts left; if asked to, an ambiguous or blocked one."""
         return self.filter(
             upload_status=UploadStatus.FAILED,
-            error_type__in=types_of(*classes),
+            error_type__in=retried_types(on_request=include_ambiguous),
             retry_count__lt=settings().max_attempts,
         )
 

@@ -105,7 +105,7 @@ async def run_worker(*, drain: bool = False, concurrency: int = CONCURRENCY) -> 
 
 async def _revive_database() -> None:
     """The embedded server has nobody else to start it again; any other has its own keeper."""
-    if settings().database_url:
+    if not embedded_postgres.in_use():
         return
     try:
         await asyncio.to_thread(embedded_postgres.revive, settings().home)
