@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import platformdirs
-from croniter import croniter
+from croniter import CroniterError, croniter
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from venue_images.errors import SettingsError
 
 MEBIBYTE = 1024 * 1024
+CRON_FIELDS = 5
 
 
 class Settings(BaseSettings):
@@ -53,18 +54,30 @@ class Settings(BaseSettings):
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError("the home of that user is not known: write the whole path") from None
 
     @field_validator("cleanup_cron", mode="after")
     @classmethod
     def _valid_cron(cls, value: str) -> str:
-        if value and not croniter.is_valid(value):
+        value = value.strip()
+        if value and not _comes_round(value):
             raise ValueError("not a cron expression of five fields, such as '0 4 * * *'")
-        return value.strip()
+        return value
 
     @property
     def effective_storage_url(self) -> str:
         return self.storage_url or (self.home / "images").as_uri()
+
+
+def _comes_round(expression: str) -> bool:
+    """Whether it is a cron expression of five fields with a next time: the 31st of February has none."""
+    try:
+        return len(expression.split()) == CRON_FIELDS and croniter(expression).get_next() > 0
+    except (CroniterError, KeyError):
+        return False
 
 
 @functools.cache
@@ -88,4 +101,4 @@ def _problem(detail: Any) -> str:
 
 def provider_setting(provider: str, name: str) -> str | None:
     """The setting ``<PROVIDER>_<NAME>`` (API_KEY, BASE_URL, STORAGE_POLICY), or None when it is not set."""
-    return os.environ.get(f"{provider}_{name}".upper()) or None
+    return os.environ.get(f"{provider}_{name}".upper(), "").strip() or None

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg.rows import scalar_row
 
 from venue_images import photo_ranking
 from venue_images.conf import provider_setting, settings
-from venue_images.errors import ErrorType, ProviderError, SettingsError, UserError
+from venue_images.errors import ErrorClass, ErrorType, ProviderError, SettingsError, UserError
 from venue_images.provider_api import CountingApi
 from venue_images.providers import PROVIDERS, Photo, Provider, VenueRecord, by_name
 from venue_images.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 #: Providers asked at once, and the seconds that each may take.
 PARALLEL = 5
@@ -47,33 +51,28 @@ class Asked:
 
 
 async def find_photos(
-    runtime: Runtime, venue: VenueRecord, providers: Sequence[Provider], limit: int
+    runtime: Runtime, venue: VenueRecord, providers: Sequence[Provider], limit: int, known: Container[str] = ()
 ) -> tuple[list[Photo], list[Asked]]:
     """At most ``limit`` photos, the best of all providers, each with its address; and how each provider answered.
 
-    A provider that fails costs only its own photos. An address is asked for only when its photo was chosen.
+    Photos whose URL hash is ``known`` take no room. A provider that fails costs only its own photos. An address is
+    asked for only when its photo was chosen.
     """
     asked = [Asked(provider, CountingApi(provider.info, runtime)) for provider in providers]
     turns = asyncio.Semaphore(PARALLEL)
     await asyncio.gather(*(_list(one, venue, turns) for one in asked))
-    offers = photo_ranking.cleaned([photo for one in asked for photo in one.photos if photo.url], own="catalog")
+    offers = photo_ranking.cleaned([photo for one in asked for photo in one.photos if photo.url], "catalog", known)
     offers += [photo for one in asked for photo in one.photos if not photo.url]
     chosen = photo_ranking.best(offers, limit)
     by_provider = {one.provider.info.name: one for one in asked}
     resolved = await asyncio.gather(*(_resolve(by_provider[photo.provider], photo, turns) for photo in chosen))
-    return photo_ranking.cleaned([photo for photo in resolved if photo], own="catalog"), asked
+    return photo_ranking.cleaned([photo for photo in resolved if photo and photo.url], own="catalog"), asked
 
 
 async def _list(asked: Asked, venue: VenueRecord, turns: asyncio.Semaphore) -> None:
     async with turns:
         started = time.monotonic()
-        try:
-            async with asyncio.timeout(PROVIDER_TIMEOUT):
-                asked.photos = await asked.provider.list_photos(venue, asked.api)
-        except TimeoutError:
-            asked.error = _too_slow(asked.provider)
-        except ProviderError as error:
-            asked.error = error
+        asked.photos = await _answer(asked, asked.provider.list_photos(venue, asked.api)) or []
         asked.seconds = time.monotonic() - started
 
 
@@ -81,20 +80,27 @@ async def _resolve(asked: Asked, photo: Photo, turns: asyncio.Semaphore) -> Phot
     if photo.url:
         return photo
     async with turns:
-        try:
-            async with asyncio.timeout(PROVIDER_TIMEOUT):
-                return await asked.provider.resolve(photo, asked.api)
-        except TimeoutError:
-            asked.error = _too_slow(asked.provider)
-        except ProviderError as error:
-            asked.error = error
-        return None
+        if asked.error and asked.error.error_type.error_class is ErrorClass.BLOCKED:
+            return None
+        return await _answer(asked, asked.provider.resolve(photo, asked.api))
 
 
-def _too_slow(provider: Provider) -> ProviderError:
-    return ProviderError(
-        ErrorType.NETWORK_TIMEOUT, f"{provider.info.title} did not answer within {PROVIDER_TIMEOUT} seconds."
-    )
+async def _answer(asked: Asked, question: Awaitable[Answer]) -> Answer | None:
+    """What the provider says in the time that it has; None when it fails, which is noted."""
+    try:
+        async with asyncio.timeout(PROVIDER_TIMEOUT):
+            return await question
+    except TimeoutError:
+        message = f"{asked.provider.info.title} did not answer within {PROVIDER_TIMEOUT} seconds."
+        asked.error = ProviderError(ErrorType.NETWORK_TIMEOUT, message)
+    except ProviderError as error:
+        asked.error = error
+    except Exception as error:
+        # An adapter that stumbles over an answer is a mistake of ours, and no reason to lose the other photos.
+        logger.exception("provider.unexpected_error provider=%s", asked.provider.info.name)
+        message = f"{asked.provider.info.title} answered something unexpected ({type(error).__name__})."
+        asked.error = ProviderError(ErrorType.UNKNOWN_ERROR, message)
+    return None
 
 
 async def usable_providers(runtime: Runtime, names: Sequence[str] | None = None) -> list[Provider]:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from venue_images import discovery, image_ledger, operation_log, uploads, venue_ledger
 from venue_images.conf import settings
-from venue_images.errors import ErrorType, UserError
+from venue_images.errors import ErrorType
 from venue_images.image_ledger import Scope
 from venue_images.models import Operation, UploadStatus, Venue
 from venue_images.operation_log import OperationResult
@@ -40,7 +40,8 @@ async def enrich_venue(
     upload every image that was not tried yet. With ``retry_failed_only``: upload the images of ``scope`` again from the
     URLs that they have; no provider's API is called. Images that are stored already are never touched.
 
-    Raises :class:`UserError` for a venue or provider that does not exist or can't be used.
+    A venue that has been deleted meanwhile is nothing to do. Raises :class:`UserError` for a provider that does not exist
+    or can't be used.
     """
     venue_id = venue if isinstance(venue, int) else venue.pk
     async with _given_or_opened(runtime) as opened:
@@ -103,7 +104,7 @@ async def _enrich(runtime: Runtime, venue_id: int, force: bool, names: Sequence[
     async with runtime.pool.connection() as connection:
         venue = await venue_ledger.load(connection, venue_id)
     if venue is None:
-        raise UserError(f"There is no venue {venue_id}.")
+        return OperationResult()
     operation_id = await operation_log.begin(runtime, venue_id, Operation.Kind.ENRICHMENT, None)
     result = OperationResult(venues=1)
     if force or venue.stale:
@@ -116,9 +117,14 @@ async def _enrich(runtime: Runtime, venue_id: int, force: bool, names: Sequence[
 
 
 async def _discover(runtime: Runtime, venue: LoadedVenue, providers: Sequence[Provider]) -> OperationResult:
-    """Ask the providers and add rows for the best photos; a photo whose address is no URL counts as failed."""
+    """Ask the providers and add rows for the best photos; a photo whose address is no URL counts as failed.
+
+    A venue without room for one more is not worth a call.
+    """
     room = discovery.room_for(venue.images)
-    photos, asked = await discovery.find_photos(runtime, venue.record, providers, room)
+    photos, asked = await discovery.find_photos(
+        runtime, venue.record, providers if room > 0 else (), room, venue.known_hashes
+    )
     checked = not asked or any(one.error is None for one in asked)
     async with runtime.pool.connection() as connection:
         states = await image_ledger.discover(connection, venue.record.id, photos, discovery.policies(), checked=checked)

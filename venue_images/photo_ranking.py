@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from venue_images import photo_urls
 from venue_images.providers.base import Photo
@@ -33,8 +33,8 @@ def best(offers: Sequence[Photo], limit: int) -> list[Photo]:
     return sorted(offers, key=lambda photo: -score(photo.width, photo.height))[: max(limit, 0)]
 
 
-def cleaned(offers: Iterable[Photo], own: str) -> list[Photo]:
-    """The photos with addresses that can be stored, each address once.
+def cleaned(offers: Iterable[Photo], own: str, known: Container[str] = ()) -> list[Photo]:
+    """The photos with addresses that can be stored, each address once, without those whose hash is ``known``.
 
     ``own`` names the provider whose addresses are the owner's. An address that is no http(s) URL stays as it is: it
     becomes an image that says so, instead of disappearing.
@@ -46,5 +46,6 @@ def cleaned(offers: Iterable[Photo], own: str) -> list[Photo]:
             identity = photo_urls.normalise(clean.url)
         except photo_urls.InvalidUrlError:
             clean, identity = photo, photo.url
-        kept.setdefault(identity, clean)
+        if photo_urls.hash_of_text(identity) not in known:
+            kept.setdefault(identity, clean)
     return list(kept.values())

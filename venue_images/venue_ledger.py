@@ -31,6 +31,8 @@ class LoadedVenue:
     stale: bool
     #: Images that count towards the limit of the venue: all but those that are given up.
     images: int
+    #: The URL hashes of all its images.
+    known_hashes: frozenset[str]
 
 
 async def load(connection: AsyncConnection, venue_id: int) -> LoadedVenue | None:
@@ -41,7 +43,9 @@ async def load(connection: AsyncConnection, venue_id: int) -> LoadedVenue | None
             SELECT id, slug, name, city, latitude, longitude, provider_ids, photos, {STALE} AS stale, (
                 SELECT count(*) FROM venue_images_venueimage AS image
                 WHERE image.venue_id = venue.id AND image.upload_status <> '{UploadStatus.PERMANENTLY_FAILED}'
-            ) AS images
+            ) AS images, ARRAY(
+                SELECT url_hash FROM venue_images_venueimage AS image WHERE image.venue_id = venue.id
+            ) AS known_hashes
             FROM venue_images_venue AS venue WHERE id = %s
             """,
             [venue_id],
@@ -60,4 +64,6 @@ async def slug_of(connection: AsyncConnection, venue_id: int) -> str | None:
 def _loaded(row: dict[str, Any]) -> LoadedVenue:
     names = ("id", "slug", "name", "city", "latitude", "longitude", "provider_ids")
     record = VenueRecord(**{name: row[name] for name in names}, photos=tuple(row["photos"]))
-    return LoadedVenue(record=record, stale=row["stale"], images=row["images"])
+    return LoadedVenue(
+        record=record, stale=row["stale"], images=row["images"], known_hashes=frozenset(row["known_hashes"])
+    )
