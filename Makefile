@@ -32,8 +32,11 @@ setup-dev: $(VENV)/.installed-dev
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Venue Images needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
-		{ echo "Python's venv module is missing: sudo apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null && \
+			$(PYTHON) -m venv $(VENV); \
+		else echo "Python's venv module is missing: sudo apt-get install python3-venv"; exit 1; fi; }
 
 $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
 	@echo "Installing Venue Images into $(VENV) …"

@@ -91,6 +91,6 @@ def test_the_preview_says_what_the_run_then_does(sandbox: Sandbox, tmp_path: Pat
     report = cleanup_now.perform_now()
 
     assert (preview["venues"], preview["images"]) == (report["venues_queued"], report["images_retried"]) == (1, 1)
-    assert preview["by_class"] == {"transient": 1, "permanent": 1}
+    assert preview["by_class"] == {"transient": 1}
     assert preview["by_provider"] == {"catalog": 1}
     assert preview["metered_calls"] == 0

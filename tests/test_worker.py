@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -227,3 +228,81 @@ def _let_time_pass() -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE venue_images_worker SET heartbeat_at = heartbeat_at - interval '1 minute'")
         cursor.execute("UPDATE pgqueuer SET heartbeat = heartbeat - interval '1 minute' WHERE status = 'picked'")
+
+
+def queued_payloads() -> list[dict[str, object]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT payload FROM pgqueuer ORDER BY id")
+        return [job_queue.payload_of(bytes(row[0])) for row in cursor.fetchall()]
+
+
+def test_a_wish_for_ambiguous_failures_survives_a_plain_click(jobs: None) -> None:
+    venue = make_venue()
+    make_image(venue, UploadStatus.FAILED, "server_error")
+    make_image(venue, UploadStatus.FAILED, "rate_limited")
+    make_image(venue, UploadStatus.PENDING)
+    asked = CleanupRun.objects.create(include_ambiguous=True)
+    cleanup_scheduler.perform(asked.pk)
+    cleanup_scheduler.perform(CleanupRun.objects.create().pk)
+
+    assert sorted(bool(payload["ambiguous"]) for payload in queued_payloads()) == [False, True]
+
+
+def test_a_second_request_hands_its_wish_to_the_run_that_waits(jobs: None) -> None:
+    waiting = cleanup_scheduler.enqueue()
+    again = cleanup_scheduler.enqueue(include_ambiguous=True)
+
+    assert (again.run_id, again.already_queued) == (waiting.run_id, True)
+    assert CleanupRun.objects.get().include_ambiguous
+
+
+def test_a_click_while_the_retry_runs_is_not_dropped(jobs: None) -> None:
+    venue = make_venue()
+    failed_upload_retry_worker.enqueue_venue(venue.pk)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE pgqueuer SET status = 'picked'")
+    (before,) = queued_payloads()
+
+    assert not failed_upload_retry_worker.enqueue_venue(venue.pk)
+
+    (after,) = queued_payloads()
+    assert str(after["asked_at"]) > str(before["asked_at"])
+
+
+def test_draining_takes_up_what_a_killed_worker_left(
+    sandbox: Sandbox, workers: Workers, images_folder: Path, tmp_path: Path
+) -> None:
+    urls = [sandbox.photo_url(f"cavern/{number}.jpg") for number in range(1, 5)]
+    sandbox.script("/cavern/*", Fault("delay", delay=2), times=1)
+    import_venue(tmp_path, "cavern", urls)
+    enrichment_job.enqueue()
+    worker = workers.start()
+    wait_until(lambda: VenueImage.objects.filter(upload_status=UploadStatus.UPLOADING).count() == 4)
+    worker.kill()
+    worker.wait()
+    _let_time_pass()
+
+    workers.drain()
+
+    assert _done(4)
+    assert_storage_is_truth(sandbox, images_folder)
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_it_began_and_leaves_the_rest(
+    sandbox: Sandbox, workers: Workers, images_folder: Path, tmp_path: Path
+) -> None:
+    urls = [sandbox.photo_url(f"roxy/{number}.jpg") for number in range(1, 9)]
+    sandbox.script("/roxy/*", Fault("delay", delay=1.5), times=1)
+    import_venue(tmp_path, "roxy", urls)
+    enrichment_job.enqueue()
+    worker = workers.start(concurrency=2)
+    wait_until(lambda: sum(len(sandbox.hits(url)) for url in urls) >= 2)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=20) == 0
+
+    states = list(VenueImage.objects.order_by().values_list("upload_status", flat=True))
+    assert (states.count(UPLOADED), states.count(UploadStatus.PENDING)) == (2, 6)
+    workers.drain()
+
+    assert [len(sandbox.hits(url)) for url in urls] == [1] * 8
+    assert _done(8)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from django.db.models import Avg, Count
 from psycopg.rows import tuple_row
 
-from venue_images import cleanup_scheduler, orchestrator
+from venue_images import cleanup_scheduler, job_queue, orchestrator
 from venue_images.conf import settings
 from venue_images.errors import ErrorType, retried_types
 from venue_images.image_ledger import Scope
@@ -35,7 +34,7 @@ def preview(*, include_ambiguous: bool = False) -> dict[str, Any]:
     return {
         "venues": retryable.aggregate(venues=Count("venue_id", distinct=True))["venues"],
         "images": images,
-        "by_class": _by_class(),
+        "by_class": _by_class(retryable),
         "by_provider": _counts(retryable, "provider"),
         "by_host": _counts(retryable, "host"),
         "eta_seconds": round(images * _usual_seconds() / CONCURRENCY, 1),
@@ -53,12 +52,13 @@ def perform_now(
     """
     started = time.monotonic()
     run = CleanupRun.objects.create(trigger=Trigger.COMMAND, include_ambiguous=include_ambiguous)
-    cleanup_scheduler.begin(run)
-    retryable = [venue for page in cleanup_scheduler.retryable_pages(include_ambiguous) for venue in page]
-    run.venues_queued = len(retryable)
-    venues = list(dict.fromkeys([*retryable, *cleanup_scheduler.unfinished_venues()]))
     try:
-        total = asyncio.run(_retry(venues, run, progress))
+        cleanup_scheduler.begin(run)
+        retryable = [venue for page in cleanup_scheduler.retryable_pages(include_ambiguous) for venue in page]
+        run.venues_queued = len(retryable)
+        venues = list(dict.fromkeys([*retryable, *cleanup_scheduler.unfinished_venues()]))
+        scope = Scope(ambiguous=include_ambiguous, asked_at=job_queue.database_time(), once=True)
+        total = asyncio.run(_retry(venues, scope, run, progress))
     except BaseException:
         cleanup_scheduler.finish(run, CleanupRun.State.FAILED, message="Stopped before its end.")
         raise
@@ -66,8 +66,9 @@ def perform_now(
     return _report(run, total, time.monotonic() - started)
 
 
-async def _retry(venues: list[int], run: CleanupRun, progress: Callable[[int, int], None]) -> OperationResult:
-    scope = Scope(ambiguous=run.include_ambiguous, asked_at=datetime.now(UTC), once=True)
+async def _retry(
+    venues: list[int], scope: Scope, run: CleanupRun, progress: Callable[[int, int], None]
+) -> OperationResult:
     finished = 0
 
     def done(_result: OperationResult) -> None:
@@ -79,13 +80,13 @@ async def _retry(venues: list[int], run: CleanupRun, progress: Callable[[int, in
         options: Mapping[str, Any] = {"retry_failed_only": True, "scope": scope, "run_id": run.pk, "done": done}
         total = await orchestrator.enrich_venues(runtime, venues, **options)
         while waiting := await _held_by_host(runtime, scope):
-            await asyncio.sleep(max((max(waiting.values()) - datetime.now(UTC)).total_seconds(), 0))
+            await asyncio.sleep(max(waiting.values()))
             total.add(await orchestrator.enrich_venues(runtime, list(waiting), **options))
     return total
 
 
-async def _held_by_host(runtime: Runtime, scope: Scope) -> dict[int, datetime]:
-    """Venues with images that were not tried yet because a host wants a little more time, and until when."""
+async def _held_by_host(runtime: Runtime, scope: Scope) -> dict[int, float]:
+    """Venues with images that were not tried yet because a host wants a little more time, and the seconds until then."""
     parameters = [retried_types(on_request=scope.ambiguous), settings().max_attempts, scope.asked_at, PATIENCE]
     async with (
         runtime.pool.connection() as connection,
@@ -93,7 +94,7 @@ async def _held_by_host(runtime: Runtime, scope: Scope) -> dict[int, datetime]:
     ):
         await cursor.execute(
             """
-            SELECT venue_id, max(not_before) FROM venue_images_venueimage
+            SELECT venue_id, greatest(extract(epoch FROM max(not_before) - now()), 0)::float8 FROM venue_images_venueimage
             WHERE upload_status = 'failed' AND error_type = ANY(%s) AND retry_count < %s AND not_before IS NOT NULL
               AND (claimed_at IS NULL OR claimed_at < %s) AND not_before < now() + make_interval(secs => %s)
             GROUP BY venue_id
@@ -119,11 +120,11 @@ def _report(run: CleanupRun, total: OperationResult, seconds: float) -> dict[str
     }
 
 
-def _by_class() -> dict[str, int]:
+def _by_class(images: Any) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for row in VenueImage.objects.failing().order_by().values("error_type").annotate(images=Count("id")):
-        error_class = str(ErrorType(str(row["error_type"])).error_class)
-        counts[error_class] = counts.get(error_class, 0) + row["images"]
+    for error_type, count in _counts(images, "error_type").items():
+        error_class = str(ErrorType(error_type).error_class)
+        counts[error_class] = counts.get(error_class, 0) + count
     return counts
 
 

@@ -49,11 +49,18 @@ def enqueue(
         )
         if not job_queue.enqueue(job_queue.CLEANUP, [NewJob({"run": run.pk}, DEDUPE_KEY)]):
             run.delete()
-            waiting = job_queue.waiting_payload(DEDUPE_KEY)
-            run_id = waiting["run"] if waiting else CleanupRun.objects.latest("id").pk
-            return Enqueued(run_id=run_id, already_queued=True)
+            return Enqueued(run_id=_waiting_run(include_ambiguous), already_queued=True)
     logger.info("cleanup.queued run=%s trigger=%s", run.pk, trigger)
     return Enqueued(run_id=run.pk, already_queued=False)
+
+
+def _waiting_run(include_ambiguous: bool) -> int:
+    """The run that waits or runs already; one that waits takes the wish for ambiguous failures along."""
+    waiting = job_queue.waiting_payload(DEDUPE_KEY)
+    run_id = waiting["run"] if waiting else CleanupRun.objects.order_by("-id").values_list("id", flat=True).first()
+    if include_ambiguous and run_id:
+        CleanupRun.objects.filter(pk=int(run_id), state=CleanupRun.State.QUEUED).update(include_ambiguous=True)
+    return int(run_id or 0)
 
 
 def perform(run_id: int) -> None:
@@ -61,10 +68,11 @@ def perform(run_id: int) -> None:
     run = CleanupRun.objects.filter(pk=run_id).first()
     if run is None or run.state in (CleanupRun.State.FINISHED, CleanupRun.State.FAILED):
         return
-    begin(run)
     try:
+        begin(run)
         run.venues_queued = sum(_queue(run, page) for page in retryable_pages(run.include_ambiguous))
         _queue_unfinished(run)
+        job_queue.forget_old_log()
     except Exception as error:
         finish(run, CleanupRun.State.FAILED, message=f"{type(error).__name__}: the log has the details.")
         raise
@@ -115,7 +123,7 @@ def _queue(run: CleanupRun, page: dict[int, datetime]) -> int:
 
 
 def unfinished_venues() -> list[int]:
-    """Venues with images that nobody has tried yet, or whose worker died."""
+    """Venues with images that nobody has tried yet."""
     waiting = VenueImage.objects.filter(upload_status=UploadStatus.PENDING)
     return list(waiting.order_by("venue_id").values_list("venue_id", flat=True).distinct())
 

@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
+        if value == Path():
+            return platformdirs.user_data_path("venue-images")
         try:
             return value.expanduser().absolute()
         except RuntimeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from venue_images.errors import ErrorClass, ErrorType, ProviderError, SettingsEr
 from venue_images.provider_api import CountingApi
 from venue_images.providers import PROVIDERS, Photo, Provider, VenueRecord, by_name
 from venue_images.runtime import Runtime
+from venue_images.venue_ledger import LoadedVenue
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -37,6 +38,11 @@ class Asked:
     error: ProviderError | None = None
     seconds: float = 0
 
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would bring the same error."""
+        return self.error is not None and self.error.error_type.error_class is ErrorClass.PERMANENT
+
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = {
             "photos": len(self.photos),
@@ -51,18 +57,23 @@ class Asked:
 
 
 async def find_photos(
-    runtime: Runtime, venue: VenueRecord, providers: Sequence[Provider], limit: int, known: Container[str] = ()
+    runtime: Runtime, venue: LoadedVenue, providers: Sequence[Provider], limit: int
 ) -> tuple[list[Photo], list[Asked]]:
     """At most ``limit`` photos, the best of all providers, each with its address; and how each provider answered.
 
-    Photos whose URL hash is ``known`` take no room. A provider that fails costs only its own photos. An address is
-    asked for only when its photo was chosen.
+    Photos that the venue has already take no room. A provider that fails costs only its own photos. An address is asked
+    for only when its photo was chosen, and never again for as many photos as the venue has of that provider: their
+    names and addresses change, so which ones they are can't be told before they are paid.
     """
     asked = [Asked(provider, CountingApi(provider.info, runtime)) for provider in providers]
     turns = asyncio.Semaphore(PARALLEL)
-    await asyncio.gather(*(_list(one, venue, turns) for one in asked))
-    offers = photo_ranking.cleaned([photo for one in asked for photo in one.photos if photo.url], "catalog", known)
-    offers += [photo for one in asked for photo in one.photos if not photo.url]
+    await asyncio.gather(*(_list(one, venue.record, turns) for one in asked))
+    offers = photo_ranking.cleaned(
+        [photo for one in asked for photo in one.photos if photo.url], "catalog", venue.known_hashes
+    )
+    for one in asked:
+        unresolved = [photo for photo in one.photos if not photo.url]
+        offers += unresolved[venue.images_by_provider.get(one.provider.info.name, 0) :]
     chosen = photo_ranking.best(offers, limit)
     by_provider = {one.provider.info.name: one for one in asked}
     resolved = await asyncio.gather(*(_resolve(by_provider[photo.provider], photo, turns) for photo in chosen))

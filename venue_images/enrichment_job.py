@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
+from pgqueuer.domain.errors import RetryRequested
 
-from venue_images import job_queue, orchestrator, venue_ledger
+from venue_images import image_ledger, job_queue, orchestrator, venue_ledger
+from venue_images.conf import settings
 from venue_images.job_queue import NewJob
 from venue_images.runtime import Runtime
 
@@ -27,7 +28,7 @@ def enqueue_venue(venue_id: int, *, force: bool = False, providers: Sequence[str
 
 def enqueue_batch(venue_ids: Iterable[int], *, force: bool = False, providers: Sequence[str] | None = None) -> int:
     """Queue these venues; the number that were not queued already."""
-    payload = {"force": force, "providers": providers, "queued_at": datetime.now(UTC).isoformat()}
+    payload = {"force": force, "providers": providers, "queued_at": job_queue.database_time().isoformat()}
     jobs = [NewJob({"venue": venue, **payload}, f"enrich:{venue}") for venue in venue_ids]
     return job_queue.enqueue(job_queue.ENRICH, jobs)
 
@@ -43,10 +44,17 @@ def stale_venues(venue_ids: Sequence[int] | None = None) -> list[int]:
 
 
 async def perform(payload: Mapping[str, Any], runtime: Runtime) -> None:
-    """Run one enrichment job; run again after a crash, it does not ask the providers a second time."""
+    """Run one enrichment job; run again after a crash, it does not ask the providers a second time.
+
+    Images that another worker is at, or that this one had to leave, make the job wait: :class:`RetryRequested`.
+    """
     venue_id = int(payload["venue"])
     force = bool(payload.get("force")) and not await _checked_since(runtime, venue_id, payload["queued_at"])
     await orchestrator.enrich_venue(venue_id, force=force, providers=payload.get("providers"), runtime=runtime)
+    async with runtime.pool.connection() as pooled:
+        delay = await image_ledger.next_due(pooled, venue_id, orchestrator.NEW_IMAGES, settings().max_attempts)
+    if delay is not None:
+        raise RetryRequested(delay=delay, reason="images of this venue are not done yet")
 
 
 async def _checked_since(runtime: Runtime, venue_id: int, queued_at: str) -> bool:

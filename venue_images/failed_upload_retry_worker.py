@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pgqueuer.domain.errors import RetryRequested
@@ -29,7 +29,7 @@ def enqueue_venue_images(venue_id: int, image_ids: Iterable[int]) -> bool:
     ids = sorted(set(image_ids))
     digest = hashlib.sha256(repr(ids).encode()).hexdigest()[:16]
     payload = {"venue": venue_id, "images": ids, "ambiguous": True, "asked_at": _now()}
-    return job_queue.enqueue(job_queue.RETRY, [NewJob(payload, f"retry:{venue_id}:{digest}")]) > 0
+    return job_queue.enqueue(job_queue.RETRY, [NewJob(payload, f"retry:{venue_id}:{digest}")], bring_forward=True) > 0
 
 
 def enqueue_venues(
@@ -37,10 +37,12 @@ def enqueue_venues(
 ) -> int:
     """Queue one retry for each venue, after its delay; the number that were not queued already.
 
-    A retry that waits for a later time is brought forward, because somebody asks now.
+    A retry that waits for a later time is brought forward, because somebody asks now. One for ambiguous failures is a job
+    of its own, so that neither takes the other's place.
     """
+    prefix = "retry-ambiguous" if include_ambiguous else "retry"
     payload = {"run": run_id, "ambiguous": include_ambiguous, "asked_at": _now()}
-    jobs = [NewJob({"venue": venue, **payload}, f"retry:{venue}", delay) for venue, delay in delays.items()]
+    jobs = [NewJob({"venue": venue, **payload}, f"{prefix}:{venue}", delay) for venue, delay in delays.items()]
     return job_queue.enqueue(job_queue.RETRY, jobs, bring_forward=True)
 
 
@@ -53,11 +55,11 @@ def enqueue_lost(venue_ids: Sequence[int]) -> int:
 def perform_now(venue: Venue | int) -> OperationResult:
     """Retry the venue's transient failures in this process, each once, without waiting for our own back-off."""
     venue_id = venue if isinstance(venue, int) else venue.pk
-    return asyncio.run(_perform_now(venue_id))
+    scope = Scope(asked_at=job_queue.database_time(), once=True)
+    return asyncio.run(_perform_now(venue_id, scope))
 
 
-async def _perform_now(venue_id: int) -> OperationResult:
-    scope = Scope(asked_at=datetime.now(UTC), once=True)
+async def _perform_now(venue_id: int, scope: Scope) -> OperationResult:
     async with open_runtime("command") as runtime:
         return await orchestrator.enrich_venue(venue_id, retry_failed_only=True, scope=scope, runtime=runtime)
 
@@ -70,11 +72,10 @@ async def perform(payload: Mapping[str, Any], runtime: Runtime) -> None:
         venue_id, retry_failed_only=True, scope=scope, run_id=payload.get("run"), runtime=runtime
     )
     async with runtime.pool.connection() as connection:
-        due = await image_ledger.next_due(connection, venue_id, scope, settings().max_attempts)
-    if due is not None:
-        raise RetryRequested(
-            delay=max(due - datetime.now(UTC), timedelta(0)), reason="images of this venue are due later"
-        )
+        scope = _scope(await job_queue.latest_payload(connection, payload))
+        delay = await image_ledger.next_due(connection, venue_id, scope, settings().max_attempts)
+    if delay is not None:
+        raise RetryRequested(delay=delay, reason="images of this venue are due later")
 
 
 def _scope(payload: Mapping[str, Any]) -> Scope:
@@ -89,4 +90,4 @@ def _scope(payload: Mapping[str, Any]) -> Scope:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat()
+    return job_queue.database_time().isoformat()

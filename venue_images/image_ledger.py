@@ -1,4 +1,4 @@
-"""The SQL of the image rows: claim, settle, sweep, discover.
+"""The SQL of the image rows: claim, settle, sweep. New rows come from ``photo_ledger``.
 
 Each is one statement for all images of a venue. No lock and no transaction is held across the network: a claim marks
 the rows with a token, a settlement writes only where the token still stands.
@@ -10,24 +10,21 @@ rows that are locked, and a settlement takes its rows in the order of their ids.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row, dict_row, scalar_row
-from psycopg.types.json import Jsonb
+from psycopg.rows import class_row, scalar_row
 
-from venue_images import photo_ranking, photo_urls
 from venue_images.errors import ErrorClass, ErrorType, retried_types, types_of
 from venue_images.models import UploadStatus
-from venue_images.providers.base import Photo
 
 #: Seconds without a heartbeat after which a worker is dead; it beats three times in that.
 WORKER_SILENCE = 30
-#: A longer id has no place in the row; half of one would be of no use.
-LONGEST_PHOTO_ID = 500
+#: Venues that one sweep queues; the next ones follow with the next sweep.
+SWEPT_AT_ONCE = 1000
 
 DEAD_WORKER = f"""
     NOT EXISTS (
@@ -92,7 +89,8 @@ IN_SCOPE = f"""
         )
     )
     AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
-    AND (claimed_at IS NULL OR claimed_at < %(asked_at)s OR NOT (%(once)s OR error_type = ANY(%(blocked)s)))
+    AND (claimed_at IS NULL OR claimed_at < %(asked_at)s
+         OR NOT (%(once)s OR coalesce(error_type = ANY(%(blocked)s), false)))
 """
 #: Our own back-off, unless somebody has asked since the last attempt.
 BACK_OFF = """
@@ -125,12 +123,12 @@ async def claim(
         return await cursor.fetchall()
 
 
-async def next_due(connection: AsyncConnection, venue_id: int, scope: Scope, max_attempts: int) -> datetime | None:
-    """When the next image of the venue can be tried, or a worker at it can be known to be dead; None: nothing is left."""
+async def next_due(connection: AsyncConnection, venue_id: int, scope: Scope, max_attempts: int) -> timedelta | None:
+    """How long until an image of the venue can be tried, or a worker at it be known to be dead; None: nothing is left."""
     async with connection.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             f"""
-            SELECT min(due) FROM (
+            SELECT min(due) - now() FROM (
                 SELECT greatest(now(), not_before, {BACK_OFF}) AS due
                 FROM venue_images_venueimage WHERE {IN_SCOPE}
                 UNION ALL
@@ -142,8 +140,8 @@ async def next_due(connection: AsyncConnection, venue_id: int, scope: Scope, max
             """,
             scope.parameters(venue_id, max_attempts),
         )
-        due: datetime | None = await cursor.fetchone()
-        return due
+        delay: timedelta | None = await cursor.fetchone()
+        return delay
 
 
 @dataclass(frozen=True)
@@ -161,8 +159,9 @@ class Settlement:
     error_type: str | None = None
     error_message: str = ""
     http_status: int | None = None
-    next_attempt_at: datetime | None = None
-    not_before: datetime | None = None
+    #: Seconds from now: our own back-off, and what the host asked for.
+    back_off: float | None = None
+    retry_after: float | None = None
     url: str = ""
     storage_key: str = ""
     sha256: str = ""
@@ -183,8 +182,8 @@ SETTLEMENT_TYPES = {
     "error_type": "text",
     "error_message": "text",
     "http_status": "int",
-    "next_attempt_at": "timestamptz",
-    "not_before": "timestamptz",
+    "back_off": "float8",
+    "retry_after": "float8",
     "url": "text",
     "storage_key": "text",
     "sha256": "text",
@@ -207,7 +206,8 @@ SETTLE = f"""
         SET upload_status = result.status, error_type = result.error_type, error_message = result.error_message,
             http_status = result.http_status, retry_count = result.retry_count,
             failed_at = CASE WHEN result.error_type IS NULL THEN image.failed_at ELSE now() END,
-            next_attempt_at = result.next_attempt_at, not_before = result.not_before,
+            next_attempt_at = now() + make_interval(secs => result.back_off),
+            not_before = now() + make_interval(secs => result.retry_after),
             claim_token = NULL, worker_id = NULL,
             url = coalesce(nullif(result.url, ''), image.url),
             storage_key = coalesce(nullif(result.storage_key, ''), image.storage_key),
@@ -258,17 +258,36 @@ async def is_wanted(connection: AsyncConnection, image_id: int, storage_key: str
         return bool(await cursor.fetchone())
 
 
-async def give_back(connection: AsyncConnection, images: Sequence[ClaimedImage]) -> None:
-    """Drop the claims on images that this process will not settle; the attempt is not counted."""
+async def give_back(connection: AsyncConnection, images: Sequence[ClaimedImage], *, begun: bool) -> None:
+    """Drop the claims on images that this process will not settle; no attempt is counted.
+
+    ``begun``: the outcome is not known, as if the worker had died. Otherwise they are again what they were before.
+    """
     await connection.execute(
         f"""
+        WITH ours AS MATERIALIZED (
+            SELECT id AS our_id FROM venue_images_venueimage
+            WHERE id = ANY(%(ids)s) AND claim_token = ANY(%(tokens)s) ORDER BY id FOR NO KEY UPDATE
+        )
         UPDATE venue_images_venueimage
-        SET upload_status = '{UploadStatus.FAILED}', error_type = '{ErrorType.WORKER_LOST}',
-            error_message = 'The worker that was at it was stopped.', http_status = NULL, failed_at = now(),
-            next_attempt_at = NULL, claim_token = NULL, worker_id = NULL
-        WHERE id = ANY(%s) AND claim_token = ANY(%s)
+        SET upload_status = CASE
+                WHEN %(begun)s OR error_type IS NOT NULL THEN '{UploadStatus.FAILED}' ELSE '{UploadStatus.PENDING}'
+            END,
+            error_type = CASE WHEN %(begun)s THEN '{ErrorType.WORKER_LOST}' ELSE error_type END,
+            error_message = CASE
+                WHEN %(begun)s THEN 'The worker that was at it was stopped.' ELSE error_message
+            END,
+            http_status = CASE WHEN %(begun)s THEN NULL ELSE http_status END,
+            failed_at = CASE WHEN %(begun)s THEN now() ELSE failed_at END,
+            next_attempt_at = CASE WHEN %(begun)s THEN NULL ELSE next_attempt_at END,
+            claim_token = NULL, worker_id = NULL
+        FROM ours WHERE id = our_id
         """,
-        [[image.id for image in images], [image.claim_token for image in images]],
+        {
+            "ids": [image.id for image in images],
+            "tokens": [image.claim_token for image in images],
+            "begun": begun,
+        },
     )
 
 
@@ -298,75 +317,18 @@ SWEEP = f"""
 
 
 async def sweep(connection: AsyncConnection) -> list[int]:
-    """Give back the images of dead workers, without counting the attempt; the ids of their venues."""
+    """Give back the images of dead workers, without counting the attempt; the venues that have such images now.
+
+    Those of an earlier sweep are among them, so that it does not matter when a process ends before it has queued them.
+    """
     async with connection.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(SWEEP)
+        await cursor.execute(
+            f"""
+            SELECT DISTINCT venue_id FROM venue_images_venueimage
+            WHERE upload_status = '{UploadStatus.FAILED}' AND error_type = '{ErrorType.WORKER_LOST}'
+              AND claimed_at IS NOT NULL
+            ORDER BY venue_id LIMIT {SWEPT_AT_ONCE}
+            """
+        )
         return await cursor.fetchall()
-
-
-def _row_of(photo: Photo, policy: str) -> dict[str, Any]:
-    """An image row for a photo: pending, or failed at once when its address can't be meant."""
-    row = {
-        "provider": photo.provider,
-        "provider_photo_id": photo.photo_id if len(photo.photo_id) <= LONGEST_PHOTO_ID else "",
-        "provider_url": photo.url,
-        "width": photo.width,
-        "height": photo.height,
-        "score": photo_ranking.score(photo.width, photo.height),
-        "attribution": photo.attribution,
-        "licence": photo.licence,
-        "url": photo.url if policy == "hotlink" else "",
-        "upload_status": UploadStatus.HOTLINKED if policy == "hotlink" else UploadStatus.PENDING,
-        "error_type": None,
-        "error_message": "",
-    }
-    try:
-        return {**row, "url_hash": photo_urls.url_hash(photo.url), "host": photo_urls.host_of(photo.url)}
-    except photo_urls.InvalidUrlError as error:
-        return {
-            **row,
-            "url_hash": photo_urls.hash_of_text(photo.url),
-            "provider_url": photo_urls.shorten(photo.url),
-            "host": "",
-            "url": "",
-            "upload_status": UploadStatus.PERMANENTLY_FAILED,
-            "error_type": str(ErrorType.INVALID_PROVIDER_URL),
-            "error_message": str(error),
-        }
-
-
-DISCOVER = """
-    INSERT INTO venue_images_venueimage (
-        venue_id, provider, provider_photo_id, provider_url, url_hash, host, width, height, score, attribution, licence,
-        url, upload_status, error_type, error_message, failed_at
-    )
-    SELECT %(venue)s, provider, provider_photo_id, provider_url, url_hash, host, width, height, score, attribution,
-           licence, url, upload_status, error_type, error_message,
-           CASE WHEN error_type IS NULL THEN NULL ELSE now() END
-    FROM jsonb_to_recordset(%(rows)s) AS photo (
-        provider text, provider_photo_id text, provider_url text, url_hash text, host text, width int, height int,
-        score float8, attribution text, licence text, url text, upload_status text, error_type text, error_message text
-    )
-    ON CONFLICT (venue_id, url_hash) DO NOTHING
-    RETURNING upload_status
-"""
-
-
-async def discover(
-    connection: AsyncConnection,
-    venue_id: int,
-    photos: Sequence[Photo],
-    policies: Mapping[str, str],
-    *,
-    checked: bool,
-) -> list[str]:
-    """Add a row for each new photo and note whether the venue was ``checked``; the new rows' states.
-
-    ``policies``: by provider, ``store`` or ``hotlink``. A photo that the venue has already is left as it is.
-    """
-    rows = [_row_of(photo, policies.get(photo.provider, "store")) for photo in photos]
-    async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-        if checked:
-            await cursor.execute("UPDATE venue_images_venue SET images_checked_at = now() WHERE id = %s", [venue_id])
-        await cursor.execute(DISCOVER, {"venue": venue_id, "rows": Jsonb(rows)})
-        return [row["upload_status"] for row in await cursor.fetchall()]

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -25,6 +25,8 @@ ENRICH = "venue_enrichment.enrich"
 #: The name under which the engine keeps the nightly cleanup's next time.
 NIGHTLY = "maintenance.nightly_cleanup"
 
+#: How long the engine's notes on single jobs are kept.
+KEEP_LOG = "14 days"
 #: Queued jobs of one statement.
 BATCH = 5000
 
@@ -36,6 +38,9 @@ class NewJob:
     payload: Mapping[str, Any]
     dedupe_key: str
     delay: timedelta = timedelta(0)
+
+    def body(self) -> bytes:
+        return json.dumps({**self.payload, "key": self.dedupe_key}).encode()
 
 
 class DjangoDriver:
@@ -66,11 +71,14 @@ async def _install(parameters: Mapping[str, Any]) -> None:
 def enqueue(entrypoint: str, jobs: Sequence[NewJob], *, bring_forward: bool = False) -> int:
     """Queue these jobs within the current transaction; the number that were not waiting or running already.
 
-    ``bring_forward``: a job that waits already takes the new payload, and the new time if that is earlier.
+    ``bring_forward``: a job that waits already takes the new payload, and the new time if that is earlier; one that is
+    running finds the new payload at its end, see :func:`latest_payload`.
     """
     queued = 0
-    for start in range(0, len(jobs), BATCH):
-        batch = jobs[start : start + BATCH]
+    # One order for all, so that two that queue the same jobs never wait for each other.
+    ordered = sorted(jobs, key=lambda job: job.dedupe_key)
+    for start in range(0, len(ordered), BATCH):
+        batch = ordered[start : start + BATCH]
         with transaction.atomic():
             queued += _enqueue_batch(entrypoint, batch)
             if bring_forward:
@@ -81,7 +89,7 @@ def enqueue(entrypoint: str, jobs: Sequence[NewJob], *, bring_forward: bool = Fa
 def _enqueue_batch(entrypoint: str, batch: Sequence[NewJob]) -> int:
     ids = SyncQueries(DjangoDriver()).enqueue(
         [entrypoint] * len(batch),
-        [json.dumps(job.payload).encode() for job in batch],
+        [job.body() for job in batch],
         [0] * len(batch),
         [job.delay for job in batch],
         [job.dedupe_key for job in batch],
@@ -94,14 +102,22 @@ def _bring_forward(batch: Sequence[NewJob]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
+            WITH wanted AS MATERIALIZED (
+                SELECT job.id, wanted.payload, wanted.delay
+                FROM unnest(%s::text[], %s::bytea[], %s::interval[]) AS wanted (dedupe_key, payload, delay)
+                JOIN pgqueuer AS job ON job.dedupe_key = wanted.dedupe_key AND job.status IN ('queued', 'picked')
+                WHERE job.payload <> wanted.payload
+                ORDER BY job.id FOR NO KEY UPDATE OF job
+            )
             UPDATE pgqueuer AS job
-            SET payload = wanted.payload, execute_after = least(job.execute_after, now() + wanted.delay), updated = now()
-            FROM unnest(%s::text[], %s::bytea[], %s::interval[]) AS wanted (dedupe_key, payload, delay)
-            WHERE job.dedupe_key = wanted.dedupe_key AND job.status = 'queued' AND job.payload <> wanted.payload
+            SET payload = wanted.payload, updated = now(), execute_after = CASE
+                WHEN job.status = 'queued' THEN least(job.execute_after, now() + wanted.delay) ELSE job.execute_after
+            END
+            FROM wanted WHERE job.id = wanted.id
             """,
             [
                 [job.dedupe_key for job in batch],
-                [json.dumps(job.payload).encode() for job in batch],
+                [job.body() for job in batch],
                 [job.delay for job in batch],
             ],
         )
@@ -123,6 +139,31 @@ def waiting_payload(dedupe_key: str) -> dict[str, Any] | None:
         )
         row = cursor.fetchone()
     return payload_of(bytes(row[0])) if row else None
+
+
+async def latest_payload(connection: psycopg.AsyncConnection, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload of the job that runs, as it is now: somebody may have asked again since it began."""
+    cursor = await connection.execute(
+        "SELECT payload FROM pgqueuer WHERE dedupe_key = %s AND status = 'picked'", [payload.get("key")]
+    )
+    row = await cursor.fetchone()
+    return payload_of(bytes(row[0])) if row else dict(payload)
+
+
+def forget_old_log() -> None:
+    """Drop what the engine noted of jobs long ago; its statistics stay."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM pgqueuer_log WHERE aggregated AND created < now() - interval '{KEEP_LOG}'")
+
+
+def database_time() -> datetime:
+    """Now, by the clock that all processes share."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        row = cursor.fetchone()
+    assert row is not None  # noqa: S101 - a SELECT without FROM has a row
+    now: datetime = row[0]
+    return now
 
 
 def payload_of(payload: bytes | None) -> dict[str, Any]:

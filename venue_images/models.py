@@ -88,14 +88,18 @@ class VenueImageQuerySet(models.QuerySet["VenueImage"]):
             | Q(upload_status=UploadStatus.FAILED, error_type__in=types_of(ErrorClass.PERMANENT))
             | Q(
                 upload_status=UploadStatus.FAILED,
-                error_type__in=types_of(ErrorClass.TRANSIENT),
+                error_type__in=types_of(ErrorClass.TRANSIENT, ErrorClass.AMBIGUOUS),
                 retry_count__gte=settings().max_attempts,
             )
         )
 
     def ambiguous(self) -> VenueImageQuerySet:
-        """Failed in a way that says neither "again" nor "never"."""
-        return self.filter(upload_status=UploadStatus.FAILED, error_type__in=types_of(ErrorClass.AMBIGUOUS))
+        """Failed in a way that says neither "again" nor "never", with attempts left."""
+        return self.filter(
+            upload_status=UploadStatus.FAILED,
+            error_type__in=types_of(ErrorClass.AMBIGUOUS),
+            retry_count__lt=settings().max_attempts,
+        )
 
 
 class VenueImage(models.Model):
@@ -170,6 +174,11 @@ class VenueImage(models.Model):
                 include=("provider", "error_type", "retry_count", "upload_status", "not_before"),
                 condition=Q(upload_status__in=FAILING),
                 name="venue_image_failing",
+            ),
+            models.Index(
+                fields=("venue",),
+                condition=Q(upload_status=UploadStatus.FAILED, error_type="worker_lost"),
+                name="venue_image_lost",
             ),
             models.Index(
                 fields=("venue",),

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from venue_images import job_queue, stats
 from venue_images.conf import provider_setting
-from venue_images.errors import UsageError
-from venue_images.models import CleanupRun, Operation, Provider, ProviderUsage, Worker
+from venue_images.errors import ErrorClass, UsageError, types_of
+from venue_images.models import CleanupRun, Operation, Provider, ProviderUsage, VenueImage, Worker
 from venue_images.providers import PROVIDERS
 
 #: Seconds of each window that a provider limits; the last one ends now.
@@ -51,7 +51,8 @@ def provider_usage() -> list[dict[str, Any]]:
 def check_alerts() -> list[dict[str, Any]]:
     """What needs a person now, the worst first: ``level`` (critical, warning), ``provider`` or None, ``message``."""
     providers = provider_usage()
-    alerts = [*_worker_alerts(), *(alert for provider in providers for alert in _provider_alerts(provider))]
+    by_provider = [alert for provider in providers for alert in _provider_alerts(provider)]
+    alerts = [*_worker_alerts(), *_blocked_alerts(), *by_provider]
     return sorted(alerts, key=lambda alert: alert["level"] != "critical")
 
 
@@ -141,6 +142,21 @@ def _worker_alerts() -> list[dict[str, Any]]:
         return []
     jobs = "1 job waits" if waiting == 1 else f"{waiting:,} jobs wait"
     return [_alert("critical", f"{jobs} and no worker is running: start one with “venue-images worker”.")]
+
+
+def _blocked_alerts() -> list[dict[str, Any]]:
+    """Images that wait for a key or a storage to be mended; they are in none of the page's three groups."""
+    blocked = VenueImage.objects.failing().filter(error_type__in=types_of(ErrorClass.BLOCKED)).count()
+    if not blocked:
+        return []
+    images = "1 image waits" if blocked == 1 else f"{blocked:,} images wait"
+    return [
+        _alert(
+            "critical",
+            f"{images} for a storage or a key that could not be used: mend it (“venue-images doctor” says what), "
+            "then run “venue-images cleanup --include-ambiguous”.",
+        )
+    ]
 
 
 def _alert(level: str, message: str, provider: str | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,6 +22,7 @@ class OperationResult:
     """What was done to one venue, or to several when added up. Counts are images; money is US dollars."""
 
     venues: int = 0
+    venues_skipped: int = 0
     images_discovered: int = 0
     images_tried: int = 0
     images_uploaded: int = 0
@@ -60,6 +62,7 @@ class OperationResult:
 
 COUNTS = (
     "venues",
+    "venues_skipped",
     "images_discovered",
     "images_tried",
     "images_uploaded",
@@ -70,15 +73,17 @@ COUNTS = (
 )
 
 
-async def begin(runtime: Runtime, venue_id: int, kind: Operation.Kind, run_id: int | None) -> int:
+async def begin(
+    connection: AsyncConnection, worker_id: uuid.UUID, venue_id: int, kind: Operation.Kind, run_id: int | None = None
+) -> int:
     """Note that this worker is at the venue; the id of the operation."""
-    async with runtime.pool.connection() as connection, connection.cursor(row_factory=scalar_row) as cursor:
+    async with connection.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             """
             INSERT INTO venue_images_operation (venue_id, kind, run_id, state, worker_id, provider_results, failure_breakdown)
             VALUES (%s, %s, %s, %s, %s, '{}', '{}') RETURNING id
             """,
-            [venue_id, kind, run_id, Operation.State.RUNNING, runtime.worker_id],
+            [venue_id, kind, run_id, Operation.State.RUNNING, worker_id],
         )
         operation_id = await cursor.fetchone()
     return int(operation_id or 0)

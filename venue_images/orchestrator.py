@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 
-from venue_images import discovery, image_ledger, operation_log, uploads, venue_ledger
+import psycopg
+
+from venue_images import discovery, image_ledger, operation_log, photo_ledger, uploads, venue_ledger
 from venue_images.conf import settings
 from venue_images.errors import ErrorType
 from venue_images.image_ledger import Scope
@@ -16,6 +19,8 @@ from venue_images.operation_log import OperationResult
 from venue_images.providers import Provider
 from venue_images.runtime import Runtime, open_runtime
 from venue_images.venue_ledger import LoadedVenue
+
+logger = logging.getLogger(__name__)
 
 #: Venues under way at once in one process.
 VENUES_AT_ONCE = 16
@@ -62,12 +67,19 @@ async def enrich_venues(
     done: Callable[[OperationResult], None],
     **options: object,
 ) -> OperationResult:
-    """:func:`enrich_venue` for many, several at once; ``done`` hears of each. The figures are added up."""
+    """:func:`enrich_venue` for many, several at once; ``done`` hears of each. The figures are added up.
+
+    A venue that the database refuses is skipped and counted; its images stay as they are.
+    """
     total, waiting = OperationResult(), iter(venue_ids)
 
     async def work() -> None:
         for venue_id in waiting:
-            result = await enrich_venue(venue_id, runtime=runtime, **options)  # type: ignore[arg-type]
+            try:
+                result = await enrich_venue(venue_id, runtime=runtime, **options)  # type: ignore[arg-type]
+            except psycopg.Error as error:
+                logger.error("venue.skipped venue=%s error=%s", venue_id, type(error).__name__)  # noqa: TRY400
+                result = OperationResult(venues_skipped=1)
             total.add(result)
             done(result)
 
@@ -87,12 +99,12 @@ async def _given_or_opened(runtime: Runtime | None) -> AsyncIterator[Runtime]:
 
 
 async def _retry(runtime: Runtime, venue_id: int, scope: Scope, run_id: int | None) -> OperationResult:
-    async with runtime.pool.connection() as connection:
+    async with runtime.pool.connection() as connection, connection.transaction():
         slug = await venue_ledger.slug_of(connection, venue_id)
         images = await image_ledger.claim(connection, venue_id, runtime.worker_id, scope, settings().max_attempts)
-    if slug is None or not images:
-        return OperationResult()
-    operation_id = await operation_log.begin(runtime, venue_id, Operation.Kind.RETRY, run_id)
+        if slug is None or not images:
+            return OperationResult()
+        operation_id = await operation_log.begin(connection, runtime.worker_id, venue_id, Operation.Kind.RETRY, run_id)
     result = OperationResult(venues=1)
     result.add(await _upload(runtime, slug, images, operation_id))
     await operation_log.complete(runtime, operation_id, result)
@@ -103,12 +115,12 @@ async def _enrich(runtime: Runtime, venue_id: int, force: bool, names: Sequence[
     providers = await discovery.usable_providers(runtime, names)
     async with runtime.pool.connection() as connection:
         venue = await venue_ledger.load(connection, venue_id)
-    if venue is None:
-        return OperationResult()
-    operation_id = await operation_log.begin(runtime, venue_id, Operation.Kind.ENRICHMENT, None)
+        if venue is None:
+            return OperationResult()
+        operation_id = await operation_log.begin(connection, runtime.worker_id, venue_id, Operation.Kind.ENRICHMENT)
     result = OperationResult(venues=1)
     if force or venue.stale:
-        result.add(await _discover(runtime, venue, providers))
+        result.add(await _discover(runtime, venue, providers, complete=names is None))
     async with runtime.pool.connection() as connection:
         images = await image_ledger.claim(connection, venue_id, runtime.worker_id, NEW_IMAGES, settings().max_attempts)
     result.add(await _upload(runtime, venue.record.slug, images, operation_id))
@@ -116,18 +128,19 @@ async def _enrich(runtime: Runtime, venue_id: int, force: bool, names: Sequence[
     return result
 
 
-async def _discover(runtime: Runtime, venue: LoadedVenue, providers: Sequence[Provider]) -> OperationResult:
+async def _discover(
+    runtime: Runtime, venue: LoadedVenue, providers: Sequence[Provider], *, complete: bool
+) -> OperationResult:
     """Ask the providers and add rows for the best photos; a photo whose address is no URL counts as failed.
 
-    A venue without room for one more is not worth a call.
+    The venue counts as checked when all providers were asked (``complete``) and none failed in a way that may pass. A
+    venue without room for one more photo is not worth a call.
     """
     room = discovery.room_for(venue.images)
-    photos, asked = await discovery.find_photos(
-        runtime, venue.record, providers if room > 0 else (), room, venue.known_hashes
-    )
-    checked = not asked or any(one.error is None for one in asked)
+    photos, asked = await discovery.find_photos(runtime, venue, providers if room > 0 else (), room)
+    checked = complete and all(one.error is None or one.is_final for one in asked)
     async with runtime.pool.connection() as connection:
-        states = await image_ledger.discover(connection, venue.record.id, photos, discovery.policies(), checked=checked)
+        states = await photo_ledger.discover(connection, venue.record.id, photos, discovery.policies(), checked=checked)
     invalid = states.count(UploadStatus.PERMANENTLY_FAILED)
     return OperationResult(
         images_discovered=len(states),

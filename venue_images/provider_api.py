@@ -20,7 +20,8 @@ from venue_images.runtime import Runtime
 MAX_ANSWER = 5 * 1024 * 1024
 #: The longest explanation that is kept.
 MAX_REASON = 200
-CONFIGURATION_STATUS = frozenset({401, 402, 403})
+#: Wrong key, or no more credit: nothing that trying again would mend.
+CONFIGURATION_TYPES = {401: ErrorType.PROVIDER_KEY, 402: ErrorType.PROVIDER_QUOTA, 403: ErrorType.PROVIDER_KEY}
 #: What a body that is no JSON, or that is nested without end, makes of the parser.
 NO_JSON = (ValueError, RecursionError)
 
@@ -54,8 +55,9 @@ class CountingApi:
         except TimeoutError:
             raise ProviderError(ErrorType.NETWORK_TIMEOUT, f"{self.info.title} did not answer in time.") from None
         except (aiohttp.ClientError, OSError) as error:
+            reason = type(error.__cause__ or error).__name__
             raise ProviderError(
-                ErrorType.NETWORK_ERROR, f"{self.info.title} could not be reached ({type(error).__name__})."
+                ErrorType.NETWORK_ERROR, f"{self.info.title} could not be reached ({reason})."
             ) from None
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -81,7 +83,7 @@ class CountingApi:
 
     def _parse(self, status: int, body: bytes) -> Any:
         if status != 200:  # noqa: PLR2004 - every other answer is a failure
-            reason = self._without_key(_reason(body))[:MAX_REASON]
+            reason = self._without_key(_reason(body))[:MAX_REASON].rstrip(".")
             raise ProviderError(
                 _error_type(status),
                 f"{self.info.title} answered {status}{reason and ': '}{reason}.",
@@ -101,7 +103,7 @@ class CountingApi:
 
 
 def _error_type(status: int) -> ErrorType:
-    return ErrorType.PROVIDER_KEY if status in CONFIGURATION_STATUS else error_type_of_status(status)
+    return CONFIGURATION_TYPES.get(status) or error_type_of_status(status)
 
 
 def _reason(body: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from venue_images.errors import ErrorClass, ErrorType
 from venue_images.models import UploadStatus
@@ -39,8 +39,3 @@ def back_off(retry_count: int, rng: random.Random | None = None) -> timedelta:
     doublings = min(max(retry_count - 1, 0), ENOUGH_DOUBLINGS)
     longest = min(BASE.total_seconds() * 2.0**doublings, CAP.total_seconds())
     return timedelta(seconds=longest * (rng or random).random())
-
-
-def not_before(now: datetime, retry_after: float | None) -> datetime | None:
-    """The floor that the host asked for (RFC 9110, 10.2.3)."""
-    return None if retry_after is None else now + timedelta(seconds=retry_after)

@@ -9,7 +9,7 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 import psycopg
@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from venue_images import downloads
 from venue_images.conf import settings
 from venue_images.errors import UserError
+from venue_images.image_ledger import ClaimedImage
 from venue_images.storage import Storage, open_storage
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,10 @@ class Runtime:
     worker_id: uuid.UUID
     #: Held by each download under way.
     slots: asyncio.Semaphore
+    #: Set when this process is to end: what has not begun is given back.
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Claimed images that could not be given back while the database was away.
+    abandoned: list[ClaimedImage] = field(default_factory=list)
 
 
 def connection_string() -> str:
@@ -65,13 +70,25 @@ async def open_runtime(kind: str, *, concurrency: int = CONCURRENCY) -> AsyncIte
         runtime = Runtime(
             pool=pool,
             downloads=await stack.enter_async_context(downloads.open_session()),
-            api=await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())),
+            api=await stack.enter_async_context(_open_api_session()),
             storage=storage,
             worker_id=uuid.uuid4(),
             slots=asyncio.Semaphore(concurrency),
         )
         await stack.enter_async_context(_heartbeat(runtime, kind))
         yield runtime
+
+
+def _open_api_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_ask_once,))
+
+
+async def _ask_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Let a lost connection be an error before aiohttp asks a second time by itself: every call may be billed."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError("the connection was lost") from error
 
 
 @contextlib.asynccontextmanager

@@ -61,18 +61,23 @@ async def upload_images(
 ) -> UploadCounts:
     """Upload every image that was claimed and settle them all in one statement.
 
-    Should this end in an error, or be cancelled, the images are given back at once.
+    Should this end in an error, or be cancelled, the images are given back at once; so are those that have not begun when
+    the process is to end.
     """
     try:
         outcomes = await asyncio.gather(*(_attempt(runtime, slug, image) for image in images))
-        settled = await _settle(runtime, operation_id, [settlement for settlement, _ in outcomes])
+        done = [outcome for outcome in outcomes if outcome]
+        settled = await _settle(runtime, operation_id, [settlement for settlement, _ in done])
     except BaseException:
-        await asyncio.shield(_give_back(runtime, images))
+        await asyncio.shield(_give_back(runtime, images, begun=True))
         raise
-    for settlement, stored in outcomes:
+    await _give_back(
+        runtime, [image for image, outcome in zip(images, outcomes, strict=True) if not outcome], begun=False
+    )
+    for settlement, stored in done:
         if settlement.image_id not in settled:
             await _withdraw(runtime, settlement, stored)
-    return _count([settlement for settlement, _ in outcomes if settlement.image_id in settled])
+    return _count([settlement for settlement, _ in done if settlement.image_id in settled])
 
 
 async def _settle(runtime: Runtime, operation_id: int | None, results: Sequence[Settlement]) -> set[int]:
@@ -88,17 +93,23 @@ async def _settle(runtime: Runtime, operation_id: int | None, results: Sequence[
         return await image_ledger.settle(connection, operation_id, results)
 
 
-async def _give_back(runtime: Runtime, images: Sequence[ClaimedImage]) -> None:
-    """A database that is away can't be told; then the sweep finds the images, once this worker is gone."""
+async def _give_back(runtime: Runtime, images: Sequence[ClaimedImage], *, begun: bool) -> None:
+    """Drop the claims; while the database is away, the worker's sweep tries again."""
+    if not images:
+        return
     try:
         async with runtime.pool.connection() as connection:
-            await image_ledger.give_back(connection, images)
+            await image_ledger.give_back(connection, images, begun=begun)
     except psycopg.Error as error:
         logger.warning("images.not_given_back images=%s error=%s", len(images), type(error).__name__)
+        runtime.abandoned.extend(images)
 
 
-async def _attempt(runtime: Runtime, slug: str, image: ClaimedImage) -> tuple[Settlement, Stored | None]:
+async def _attempt(runtime: Runtime, slug: str, image: ClaimedImage) -> tuple[Settlement, Stored | None] | None:
+    """One attempt and its outcome; None when it did not begin, because this process is to end."""
     async with runtime.slots:
+        if runtime.stopping.is_set():
+            return None
         started_at, clock = datetime.now(UTC), time.monotonic()
         try:
             stored = await _upload(runtime, slug, image)
@@ -212,7 +223,7 @@ def _failure(image: ClaimedImage, error: UploadError, started_at: datetime, seco
     error_type = provider.classify(error) if provider else error.error_type
     retry_count = image.retry_count + retry_policy.counts_as_attempt(error_type)
     status = retry_policy.status_after(error_type, retry_count, settings().max_attempts)
-    now = datetime.now(UTC)
+    back_off = retry_policy.back_off(retry_count).total_seconds()
     logger.info(
         "image.upload_failed image=%s host=%s error_type=%s retry_count=%s",
         image.id,
@@ -232,8 +243,8 @@ def _failure(image: ClaimedImage, error: UploadError, started_at: datetime, seco
         error_type=str(error_type),
         error_message=error.message,
         http_status=error.http_status,
-        next_attempt_at=now + retry_policy.back_off(retry_count) if status is UploadStatus.FAILED else None,
-        not_before=retry_policy.not_before(now, error.retry_after),
+        back_off=back_off if status is UploadStatus.FAILED else None,
+        retry_after=error.retry_after,
     )
 
 

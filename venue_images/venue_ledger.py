@@ -33,6 +33,7 @@ class LoadedVenue:
     images: int
     #: The URL hashes of all its images.
     known_hashes: frozenset[str]
+    images_by_provider: dict[str, int]
 
 
 async def load(connection: AsyncConnection, venue_id: int) -> LoadedVenue | None:
@@ -45,7 +46,12 @@ async def load(connection: AsyncConnection, venue_id: int) -> LoadedVenue | None
                 WHERE image.venue_id = venue.id AND image.upload_status <> '{UploadStatus.PERMANENTLY_FAILED}'
             ) AS images, ARRAY(
                 SELECT url_hash FROM venue_images_venueimage AS image WHERE image.venue_id = venue.id
-            ) AS known_hashes
+            ) AS known_hashes, coalesce((
+                SELECT jsonb_object_agg(provider, count) FROM (
+                    SELECT provider, count(*) FROM venue_images_venueimage AS image
+                    WHERE image.venue_id = venue.id GROUP BY provider
+                ) AS counts
+            ), '{{}}') AS images_by_provider
             FROM venue_images_venue AS venue WHERE id = %s
             """,
             [venue_id],
@@ -65,5 +71,9 @@ def _loaded(row: dict[str, Any]) -> LoadedVenue:
     names = ("id", "slug", "name", "city", "latitude", "longitude", "provider_ids")
     record = VenueRecord(**{name: row[name] for name in names}, photos=tuple(row["photos"]))
     return LoadedVenue(
-        record=record, stale=row["stale"], images=row["images"], known_hashes=frozenset(row["known_hashes"])
+        record=record,
+        stale=row["stale"],
+        images=row["images"],
+        known_hashes=frozenset(row["known_hashes"]),
+        images_by_provider=row["images_by_provider"],
     )

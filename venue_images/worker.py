@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from django.db import close_old_connections
 from pgqueuer import PgQueuer
 from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
 from pgqueuer.adapters.persistence.queries import Queries
-from pgqueuer.domain.errors import FailingListenerError
+from pgqueuer.domain.errors import FailingListenerError, RetryRequested
 from pgqueuer.domain.models import Job, Schedule
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -49,6 +50,8 @@ SWEEP_EVERY = 10
 POLL = timedelta(seconds=5)
 #: Seconds between two looks whether a draining worker is done.
 DRAIN_EVERY = 0.1
+#: Times that a job is tried again because the database, and not the job, was at fault.
+OWN_FAULTS = 20
 #: Seconds before a worker that lost its database tries again.
 RECONNECT = 2
 DATABASE_GONE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, FailingListenerError)
@@ -118,7 +121,13 @@ async def _take_jobs(runtime: Runtime, stopping: asyncio.Event, drain: bool, con
         engine = PgQueuer(PoolDriver(listening, runtime.pool))
         _register(engine, runtime)
         await _forget_old_schedules(engine)
-        async with _beside(_stop(engine, stopping), _sweep(runtime), *([_drain(engine)] if drain else [])):
+        swept = asyncio.Event()
+        beside = [
+            _stop(engine, runtime, stopping),
+            _sweep(runtime, swept),
+            *([_drain(engine, runtime, swept)] if drain else []),
+        ]
+        async with _beside(*beside):
             await engine.run(
                 dequeue_timeout=POLL,
                 batch_size=BATCH,
@@ -142,7 +151,12 @@ def _register(engine: PgQueuer, runtime: Runtime) -> None:
 
 def _job_function(perform: Perform, runtime: Runtime) -> Callable[[Job], Awaitable[None]]:
     async def run(job: Job) -> None:
-        await perform(job_queue.payload_of(job.payload), runtime)
+        try:
+            await perform(job_queue.payload_of(job.payload), runtime)
+        except (*DATABASE_GONE, psycopg.errors.DeadlockDetected) as error:
+            if job.attempts >= OWN_FAULTS:
+                raise
+            raise RetryRequested(delay=JOB_SILENCE, reason=type(error).__name__) from error
 
     return run
 
@@ -193,39 +207,64 @@ async def _beside(*loops: Any) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _stop(engine: PgQueuer, stopping: asyncio.Event) -> None:
+async def _stop(engine: PgQueuer, runtime: Runtime, stopping: asyncio.Event) -> None:
     await stopping.wait()
     logger.info("worker.stopping")
+    runtime.stopping.set()
     engine.shutdown.set()
 
 
-async def _drain(engine: PgQueuer) -> None:
-    """End the engine when no job is due and none is under way; jobs for later stay."""
-    queries = Queries(engine.connection)
-    idle = False
+IS_DRAINED = """
+    SELECT NOT EXISTS (SELECT FROM pgqueuer WHERE status = 'picked' OR (status = 'queued' AND execute_after <= now()))
+       AND NOT EXISTS (SELECT FROM venue_images_venueimage WHERE upload_status = 'uploading')
+"""
+
+
+async def _drain(engine: PgQueuer, runtime: Runtime, swept: asyncio.Event) -> None:
+    """End the engine when no job is due and nobody is at an image, dead workers included; jobs for later stay."""
+    await swept.wait()
     while True:
-        await asyncio.sleep(DRAIN_EVERY)
-        empty = not engine.qm.job_context and not await queries.eligible_queued_work(
-            list(engine.qm.entrypoint_registry)
-        )
-        if empty and idle and not engine.qm.job_context:
+        async with runtime.pool.connection() as connection:
+            row = await (await connection.execute(IS_DRAINED)).fetchone()
+        if row and row[0]:
             engine.shutdown.set()
             return
-        idle = empty
+        await asyncio.sleep(DRAIN_EVERY)
 
 
-async def _sweep(runtime: Runtime) -> None:
-    """Take up what dead workers left, every few seconds."""
+async def _sweep(runtime: Runtime, swept: asyncio.Event) -> None:
+    """Take up what dead workers left, every few seconds.
+
+    Not after a pause or an outage of our own: others may have been as silent as this process was, and live.
+    """
+    trusted_from, expected = 0.0, time.monotonic()
     while True:
+        if time.monotonic() - expected > SWEEP_EVERY:
+            trusted_from = time.monotonic() + image_ledger.WORKER_SILENCE
         try:
-            async with runtime.pool.connection() as connection:
-                venues = await image_ledger.sweep(connection)
-                await operation_log.sweep(connection)
-                await rate_limits.forget_old_calls(connection)
-            if venues:
-                logger.warning("worker.lost_images venues=%s", len(venues))
-                await in_django(failed_upload_retry_worker.enqueue_lost, venues)
+            await _give_back_abandoned(runtime)
+            if time.monotonic() >= trusted_from:
+                await _sweep_once(runtime)
+                swept.set()
         except (*DATABASE_GONE, DatabaseError) as error:
             logger.warning("worker.sweep_failed error=%s", type(error).__name__)
+            trusted_from = time.monotonic() + image_ledger.WORKER_SILENCE
             await _revive_database()
+        expected = time.monotonic() + SWEEP_EVERY
         await asyncio.sleep(SWEEP_EVERY)
+
+
+async def _sweep_once(runtime: Runtime) -> None:
+    async with runtime.pool.connection() as connection:
+        venues = await image_ledger.sweep(connection)
+        await operation_log.sweep(connection)
+        await rate_limits.forget_old_calls(connection)
+    if venues and await in_django(failed_upload_retry_worker.enqueue_lost, venues):
+        logger.warning("worker.lost_images venues=%s", len(venues))
+
+
+async def _give_back_abandoned(runtime: Runtime) -> None:
+    if runtime.abandoned:
+        async with runtime.pool.connection() as connection:
+            await image_ledger.give_back(connection, runtime.abandoned, begun=True)
+        runtime.abandoned.clear()

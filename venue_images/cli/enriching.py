@@ -6,12 +6,20 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 
-from venue_images import catalog, cleanup_scheduler, discovery, enrichment_job, failed_upload_retry_worker, orchestrator
+from venue_images import (
+    catalog,
+    cleanup_scheduler,
+    discovery,
+    enrichment_job,
+    failed_upload_retry_worker,
+    job_queue,
+    orchestrator,
+)
 from venue_images.cli import output
 from venue_images.errors import ErrorType, UsageError, UserError
 from venue_images.image_ledger import Scope
@@ -107,7 +115,8 @@ def storage_problems(since: datetime) -> list[str]:
     failed = VenueImage.objects.filter(error_type=ErrorType.STORAGE_CONFIG, failed_at__gte=since)
     count = failed.count()
     newest = failed.order_by("-failed_at").first()
-    return [f"{count:,} photos could not be stored: {newest.error_message}"] if newest else []
+    remedy = "Then run venue-images cleanup --now --include-ambiguous."
+    return [f"{count:,} photos could not be stored: {newest.error_message} {remedy}"] if newest else []
 
 
 @dataclass
@@ -147,7 +156,7 @@ def _retry(venues: Sequence[int], *, now: bool) -> int:
 
 
 def _scope(**limits: Any) -> Scope:
-    return Scope(asked_at=datetime.now(UTC), once=True, **limits)
+    return Scope(asked_at=job_queue.database_time(), once=True, **limits)
 
 
 def _failing_venues() -> list[int]:

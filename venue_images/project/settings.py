@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -35,16 +36,25 @@ def _database() -> dict[str, Any]:
     return {**parsed}
 
 
+def _publish(file: Path, text: str) -> None:
+    """Put the file in place whole; of two processes that do it at once, the first one's stays."""
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(text)
+    with contextlib.suppress(FileExistsError):
+        os.link(new, file)
+    new.unlink()
+
+
 def _secret_key() -> str:
     if given := os.environ.get("VENUE_IMAGES_SECRET_KEY"):
         return given
     file = _own.home / "secret_key"
     try:
         _own.home.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
-            new.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
+        if not file.exists():
+            _publish(file, secrets.token_urlsafe(50))
     except OSError as error:
         raise UserError(
             f"The secret key can't be kept in {file} ({error.strerror}): "
@@ -175,5 +185,7 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "uvicorn.access": {"level": "WARNING"},
         "pgqueuer": {"level": "WARNING"},
+        # Each failed connection would be a line; what it means for the work is said by those who wait for it.
+        "psycopg.pool": {"level": "ERROR"},
     },
 }

@@ -32,6 +32,7 @@ REMEDIES = {
     errno.EROFS: "make it writable",
     errno.EACCES: "make it readable and writable for this user",
     errno.EPERM: "make it readable and writable for this user",
+    errno.ENOENT: "a part of the path is missing and can't be made; choose another STORAGE_URL",
     errno.ENOTDIR: "a part of the path is a file or a link; move it away or choose another STORAGE_URL",
     errno.ELOOP: "it holds a symbolic link where an image should be; remove the link",
     errno.EISDIR: "it holds a folder where an image should be; remove the folder",

@@ -1,0 +1,48 @@
+"""Asking the providers again: what the venue has is not bought twice, and what failed is not forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.catalogue import import_venue
+from venue_images import enrichment_job, orchestrator
+from venue_images.models import VenueImage
+from venue_images.sandbox import Fault, Sandbox
+
+pytestmark = pytest.mark.usefixtures("jobs")
+PLACE = {"provider_ids": {"google_places": "sandbox-odeon"}}
+
+
+def test_photos_that_the_venue_has_are_not_bought_again(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.photo_uri_lifetime = 600
+    venue = import_venue(tmp_path, "odeon", [], **PLACE)
+    first = orchestrator.enrich_venue_sync(venue)
+    assert first.images_uploaded == 5
+
+    again = orchestrator.enrich_venue_sync(venue, force=True)
+
+    assert (again.images_discovered, again.cost_usd) == (0, 0)
+    assert VenueImage.objects.count() == 5
+    assert sandbox.metered_calls["google_places"] == first.metered_calls + 1
+
+
+def test_a_provider_that_is_down_leaves_the_venue_to_be_asked_again(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.script("/google_places/v1/places/sandbox-odeon", Fault("status", status=503), times=1)
+    venue = import_venue(tmp_path, "odeon", [sandbox.photo_url("odeon/1.jpg")], **PLACE)
+
+    first = orchestrator.enrich_venue_sync(venue)
+    assert (first.images_uploaded, enrichment_job.stale_venues()) == (1, [venue.pk])
+    second = orchestrator.enrich_venue_sync(venue)
+
+    assert (second.images_uploaded, enrichment_job.stale_venues()) == (5, [])
+    assert len(sandbox.hits(sandbox.photo_url("odeon/1.jpg"))) == 1
+
+
+def test_asking_one_provider_does_not_count_as_asking_all(sandbox: Sandbox, tmp_path: Path) -> None:
+    venue = import_venue(tmp_path, "odeon", [sandbox.photo_url("odeon/1.jpg")], **PLACE)
+
+    orchestrator.enrich_venue_sync(venue, providers=["catalog"])
+
+    assert enrichment_job.stale_venues() == [venue.pk]
