@@ -243,3 +243,8 @@ def test_a_short_form_has_no_query_and_is_short(url: str, length: int) -> None:
 
 def test_a_short_form_that_is_cut_says_so() -> None:
     assert shorten("https://photos.test/" + "a" * 99, 30) == "https://photos.test/aaaaaaaaa…"
+
+
+def test_a_host_name_that_is_too_long_is_refused() -> None:
+    with pytest.raises(InvalidUrlError, match="too long"):
+        clean(f"https://{'a' * 254}/1.jpg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_photos_that_the_venue_has_are_not_bought_again(sandbox: Sandbox, tmp_pa
 
     again = orchestrator.enrich_venue_sync(venue, force=True)
 
-    assert (again.images_discovered, again.cost_usd) == (0, 0)
+    assert (again.images_discovered, again.cost_usd) == (0, Decimal(0))
     assert VenueImage.objects.count() == 5
     assert sandbox.metered_calls["google_places"] == first.metered_calls + 1
 

@@ -16,6 +16,8 @@ GOOGLE_KEY_PREFIX = "AIza"
 TRACKING_PARAMETERS = re.compile(r"^(utm_\w+|fbclid|gclid)$")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL_LENGTH = 4096
+#: Characters of a host name (RFC 1035, 2.3.4, without the root's dot).
+MAX_HOST_LENGTH = 253
 
 
 class InvalidUrlError(ValueError):
@@ -35,6 +37,8 @@ def clean(url: str, *, own: bool = False) -> str:
         raise InvalidUrlError(f"{shorten(url)!r} is no URL") from None
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname or port == 0:
         raise InvalidUrlError(f"{shorten(url)!r} is no http(s) URL")
+    if len(parts.hostname) > MAX_HOST_LENGTH:
+        raise InvalidUrlError(f"{shorten(url)!r} has a host whose name is too long")
     if parts.username is not None or parts.password is not None:
         raise InvalidUrlError(f"{parts.scheme}://…@{parts.hostname}/… carries a user name or password")
     if len(url) > MAX_URL_LENGTH or re.search(r"[\s\x00-\x1f\\]", url.strip()):

@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from venue_images.errors import ErrorType
 from venue_images.models import UploadStatus
 from venue_images.providers.base import VenueRecord
 
@@ -33,6 +34,7 @@ class LoadedVenue:
     images: int
     #: The URL hashes of all its images.
     known_hashes: frozenset[str]
+    #: Images by provider; one whose address has expired may be had anew.
     images_by_provider: dict[str, int]
 
 
@@ -49,7 +51,8 @@ async def load(connection: AsyncConnection, venue_id: int) -> LoadedVenue | None
             ) AS known_hashes, coalesce((
                 SELECT jsonb_object_agg(provider, count) FROM (
                     SELECT provider, count(*) FROM venue_images_venueimage AS image
-                    WHERE image.venue_id = venue.id GROUP BY provider
+                    WHERE image.venue_id = venue.id AND image.error_type IS DISTINCT FROM '{ErrorType.URL_EXPIRED}'
+                    GROUP BY provider
                 ) AS counts
             ), '{{}}') AS images_by_provider
             FROM venue_images_venue AS venue WHERE id = %s
