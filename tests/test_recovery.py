@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from tests.catalogue import import_venue
 from venue_images import cleanup_now, orchestrator, stats
-from venue_images.models import UploadStatus, VenueImage
+from venue_images.models import CleanupRun, UploadStatus, Venue, VenueImage
 from venue_images.sandbox import Fault, Sandbox
 
 pytestmark = pytest.mark.usefixtures("jobs")
@@ -94,3 +95,38 @@ def test_the_preview_says_what_the_run_then_does(sandbox: Sandbox, tmp_path: Pat
     assert preview["by_class"] == {"transient": 1}
     assert preview["by_provider"] == {"catalog": 1}
     assert preview["metered_calls"] == 0
+
+
+@pytest.fixture
+def refused_venue() -> Iterator[Callable[[Venue], None]]:
+    """A database that takes no operation of one venue."""
+
+    def refuse(venue: Venue) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$"
+            )
+            cursor.execute(
+                "CREATE TRIGGER refuse BEFORE INSERT ON venue_images_operation FOR EACH ROW "
+                f"WHEN (NEW.venue_id = {venue.pk}) EXECUTE FUNCTION refuse()"
+            )
+
+    yield refuse
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION IF EXISTS refuse CASCADE")
+
+
+def test_a_venue_that_the_database_refuses_stops_no_other_and_is_told(
+    sandbox: Sandbox, tmp_path: Path, refused_venue: Callable[[Venue], None]
+) -> None:
+    for slug in ("refused", "welcome"):
+        url = sandbox.photo_url(f"{slug}/1.jpg")
+        sandbox.script(url, Fault("status", status=503), times=1)
+        orchestrator.enrich_venue_sync(import_venue(tmp_path, slug, [url]))
+    refused_venue(Venue.objects.get(slug="refused"))
+
+    report = cleanup_now.perform_now()
+
+    assert (report["venues_queued"], report["images_recovered"]) == (2, 1)
+    assert CleanupRun.objects.get().message.startswith("1 venues were skipped")
+    assert VenueImage.objects.get(venue__slug="refused").upload_status == UploadStatus.FAILED

@@ -62,7 +62,7 @@ def perform_now(
     except BaseException:
         cleanup_scheduler.finish(run, CleanupRun.State.FAILED, message="Stopped before its end.")
         raise
-    cleanup_scheduler.finish(run, CleanupRun.State.FINISHED)
+    cleanup_scheduler.finish(run, CleanupRun.State.FINISHED, message=" ".join(total.problems()))
     return _report(run, total, time.monotonic() - started)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
-from venue_images import job_queue, stats
+from venue_images import image_ledger, job_queue, stats
 from venue_images.conf import provider_setting
 from venue_images.errors import ErrorClass, UsageError, types_of
 from venue_images.models import CleanupRun, Operation, Provider, ProviderUsage, VenueImage, Worker
@@ -20,7 +20,7 @@ WINDOWS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 WARNING_PERCENT = 80
 CRITICAL_PERCENT = 95
 #: A worker that was not heard of for so long is dead.
-WORKER_SILENCE = timedelta(seconds=30)
+WORKER_SILENCE = timedelta(seconds=image_ledger.WORKER_SILENCE)
 
 
 def get_all_stats() -> list[dict[str, Any]]:

@@ -52,6 +52,12 @@ class OperationResult:
             "failure_breakdown": self.failure_breakdown,
         }
 
+    def problems(self) -> list[str]:
+        """What was not even tried; empty when all was."""
+        if not self.venues_skipped:
+            return []
+        return [f"{self.venues_skipped:,} venues were skipped because the database refused them; the log says why."]
+
     @property
     def state(self) -> Operation.State:
         troubled = self.images_failed or any("error_type" in result for result in self.provider_results.values())

@@ -9,6 +9,7 @@ from django.utils import timezone
 from venue_images import cleanup_now, cleanup_scheduler
 from venue_images.cli import enriching, output
 from venue_images.errors import UsageError
+from venue_images.models import CleanupRun
 
 
 def cleanup(*, now: bool, dry_run: bool, include_ambiguous: bool) -> int:
@@ -26,7 +27,8 @@ def _perform(include_ambiguous: bool) -> int:
     with output.progress("Venues") as tell:
         report = cleanup_now.perform_now(include_ambiguous=include_ambiguous, progress=tell)
     output.finish(report, lambda: _show(report))
-    return enriching.report_problems(enriching.storage_problems(started))
+    skipped = CleanupRun.objects.filter(pk=report["run_id"]).exclude(message="").values_list("message", flat=True)
+    return enriching.report_problems([*skipped, *enriching.storage_problems(started)])
 
 
 def _enqueue(include_ambiguous: bool) -> int:

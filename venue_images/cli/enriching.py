@@ -101,7 +101,7 @@ def perform(venues: Sequence[int], **options: Any) -> int:
     output.finish(total.to_json(), lambda: output.figures(total.to_json()))
     if total.images_failed:
         output.remark(f"{total.images_failed:,} photos failed: “venue-images failures --by error” shows why.")
-    return report_problems([*troubles.problems(), *storage_problems(started)])
+    return report_problems([*total.problems(), *troubles.problems(), *storage_problems(started)])
 
 
 def report_problems(problems: Sequence[str]) -> int:
