@@ -13,8 +13,18 @@ from urllib.parse import quote
 import pytest
 from django.db import connection
 
+from tests.nothing import serve_nothing
 from venue_images import conf
 from venue_images.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _providers_that_know_nothing() -> Iterator[None]:
+    """The providers that need no key are reached, and have nothing: no test asks the world outside."""
+    with serve_nothing() as url, pytest.MonkeyPatch.context() as patch:
+        for name in ("WIKIMEDIA_COMMONS", "WIKIDATA", "OPENVERSE"):
+            patch.setenv(f"{name}_BASE_URL", url)
+        yield
 
 
 @pytest.fixture

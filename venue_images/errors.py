@@ -6,7 +6,8 @@
     ├── UserError          a mistake or a missing piece that a person can mend; its text says how
     │   └── SettingsError  a setting that does not make sense
     ├── UploadError        one attempt at one image failed
-    └── ProviderError      one provider could not answer
+    ├── ProviderError      one provider could not answer
+    └── Held               a limit, a circuit or a budget of ours says "not now"
 
 ``ERROR_TYPES`` is the only place that says which error type belongs to which class. Adapters choose the type, because
 only they know their service; everything else obeys the class.
@@ -184,10 +185,36 @@ class UploadError(VenueImagesError):
 
 
 class ProviderError(VenueImagesError):
-    """A provider could not answer for one venue."""
+    """A provider could not answer for one venue.
 
-    def __init__(self, error_type: ErrorType, message: str, *, http_status: int | None = None) -> None:
+    ``retry_after`` is when it may be asked again, in seconds from now, if it said so.
+    """
+
+    def __init__(
+        self,
+        error_type: ErrorType,
+        message: str,
+        *,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.error_type = error_type
         self.message = message
         self.http_status = http_status
+        self.retry_after = retry_after
+
+
+class Held(VenueImagesError):  # noqa: N818 - nothing went wrong
+    """A request that was not made, because a limit, an open circuit or a budget of ours stands in its way.
+
+    It is nobody's failure and uses up no attempt: whoever asked comes back after ``seconds``; infinite when a person has
+    to do something first.
+    """
+
+    def __init__(self, message: str, seconds: float, *, by_circuit: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.seconds = seconds
+        #: The circuit's row tells when to come back, to everybody.
+        self.by_circuit = by_circuit

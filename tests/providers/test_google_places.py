@@ -1,38 +1,33 @@
-"""Google Places: documented shapes, odd shapes, who sees the key, what is counted and what it costs."""
+"""Google Places: documented shapes, odd shapes, finding a place, new addresses for expired ones."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import gzip
+import hashlib
 import json
-import logging
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-from django.db import connection
-from django.db.models import Sum
 
-from tests.catalogue import import_venue
 from tests.runtimes import in_runtime
-from venue_images import cleanup_now, orchestrator
+from venue_images import discovery, provider_api
 from venue_images.errors import ErrorType, ProviderError
-from venue_images.models import Operation, ProviderUsage, UploadAttempt, UploadStatus, Venue, VenueImage
-from venue_images.operation_log import OperationResult
+from venue_images.models import ProviderSpend, ProviderUsage
+from venue_images.place_matching import best_match
 from venue_images.provider_api import CountingApi
-from venue_images.providers import Photo, VenueRecord
-from venue_images.providers.google_places import GooglePlaces
+from venue_images.providers import PROVIDERS, Photo
 from venue_images.runtime import Runtime
 from venue_images.sandbox import Fault, Sandbox
 
+from .asking import ask, choices_of, venue
 from .conftest import KEY, ScriptedApi
 
 pytestmark = pytest.mark.usefixtures("jobs")
 
+GOOGLE = PROVIDERS["google_places"]
 PLACE = "ChIJ_test-1"
 DETAILS = f"/v1/places/{PLACE}"
 NAME = f"places/{PLACE}/photos/AbC-1"
@@ -46,41 +41,20 @@ PHOTO = {
 }
 
 
-def ask(work: Callable[[GooglePlaces, CountingApi], Any]) -> Any:
-    """What the provider answers through a real session."""
-
-    async def run(runtime: Runtime) -> Any:
-        provider = GooglePlaces()
-        return await work(provider, CountingApi(provider.info, runtime))
-
-    return in_runtime(run)
-
-
 def listed(place_id: str = PLACE) -> list[Photo]:
-    venue = VenueRecord(1, "fabric", "Fabric", "London", None, None, {"google_places": place_id})
-    photos: list[Photo] = ask(lambda provider, api: provider.list_photos(venue, api))
-    return photos
+    known = venue(provider_ids={"google_places": place_id})
+    return ask(GOOGLE, lambda api: GOOGLE.list_photos(known, api))
 
 
 def resolved(photo: Photo | None = None) -> Photo:
     asked = photo or Photo("google_places", photo_id=NAME, width=4000, height=3000)
-    found: Photo = ask(lambda provider, api: provider.resolve(asked, api))
-    return found
+    return ask(GOOGLE, lambda api: GOOGLE.resolve(asked, api))
 
 
 def error_of(work: Callable[[], object]) -> ProviderError:
     with pytest.raises(ProviderError) as raised:
         work()
     return raised.value
-
-
-def google_venue(folder: Path, sandbox: Sandbox, photos: int = 4) -> Venue:
-    sandbox.place("sandbox-tate", photos=photos)
-    return import_venue(folder, "tate", [], provider_ids={"google_places": "sandbox-tate"})
-
-
-def enrich(venue: Venue, **options: Any) -> OperationResult:
-    return orchestrator.enrich_venue_sync(venue, **options)
 
 
 # Documented shapes
@@ -91,6 +65,7 @@ def test_the_photos_of_a_place_are_listed(api: ScriptedApi) -> None:
     first, second = listed()
     assert (first.photo_id, first.url, first.width, first.height) == (NAME, "", 4000, 3000)
     assert (first.attribution, second.attribution) == ("Ana, Tom", "")
+    assert (first.licence, first.page_url) == ("Google Maps Platform terms", "https://www.google.example/maps")
     [(path, headers)] = api.requests
     assert path == DETAILS
     assert (headers["X-Goog-Api-Key"], headers["X-Goog-FieldMask"]) == (KEY, "id,photos")
@@ -104,7 +79,8 @@ def test_a_place_without_photos_has_none(api: ScriptedApi) -> None:
 def test_the_address_of_a_photo_is_asked_for_once_and_its_name_is_not_kept(api: ScriptedApi) -> None:
     api.answer(f"/v1/{NAME}/media", {"name": f"{NAME}/media", "photoUri": "https://lh3.example/x=s4800"})
     photo = resolved()
-    assert (photo.url, photo.photo_id, photo.width) == ("https://lh3.example/x=s4800", "", 4000)
+    fingerprint = hashlib.sha256(NAME.encode()).hexdigest()[:16]
+    assert (photo.url, photo.photo_id, photo.width) == ("https://lh3.example/x=s4800", fingerprint, 4000)
     [(path, headers)] = api.requests
     assert path == f"/v1/{NAME}/media?maxWidthPx=4800&maxHeightPx=4800&skipHttpRedirect=true"
     assert headers["X-Goog-Api-Key"] == KEY
@@ -212,7 +188,7 @@ def test_a_redirect_is_not_followed_and_the_key_stays(api: ScriptedApi) -> None:
 @pytest.mark.parametrize(
     ("status", "error_type"),
     [
-        (400, "http_error"),
+        (400, "not_found"),
         (401, "provider_key"),
         (402, "provider_quota"),
         (403, "provider_key"),
@@ -264,101 +240,107 @@ def test_an_address_of_the_api_that_is_none_is_an_error(
     assert error_of(listed).error_type == ErrorType.NETWORK_ERROR
 
 
-def test_silence_is_a_time_out(sandbox: Sandbox, api: ScriptedApi, set_environment: Callable[..., None]) -> None:
-    set_environment(**sandbox.environment())
+def test_silence_is_a_time_out(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider_api, "TIMEOUT", 0.3)
     sandbox.script("/google_places/*", Fault("delay", delay=20))
-
-    async def run(runtime: Runtime) -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.3)) as impatient:
-            hurried = dataclasses.replace(runtime, api=impatient)
-            await CountingApi(GooglePlaces.info, hurried).get_json("/v1/places/x")
-
-    assert error_of(lambda: in_runtime(run)).error_type == ErrorType.NETWORK_TIMEOUT
+    error = error_of(listed)
+    assert error.error_type == ErrorType.NETWORK_TIMEOUT
+    assert error.message == "Google Places did not answer within 0.3 seconds."
 
 
 # What is counted
 
 
-def test_calls_are_counted_and_priced_as_the_api_counts_them(sandbox: Sandbox, tmp_path: Path) -> None:
-    result = enrich(google_venue(tmp_path, sandbox, photos=6))
-
-    assert (result.images_discovered, result.images_uploaded) == (6, 6)
-    assert result.metered_calls == sandbox.metered_calls["google_places"] == 7
-    assert result.cost_usd == Decimal("0.042")
-    operation = Operation.objects.get()
-    assert (operation.metered_calls, operation.cost_usd) == (7, Decimal("0.042"))
-    answer = operation.provider_results["google_places"]
-    assert (answer["photos"], answer["calls"], answer["metered_calls"], answer["cost_usd"]) == (6, 7, 7, 0.042)
-    assert _usage() == 7
-
-
-def test_failed_calls_are_counted_too(sandbox: Sandbox, tmp_path: Path) -> None:
-    sandbox.script("/google_places/v1/places/sandbox-tate/photos/*", Fault("drop"))
-    result = enrich(google_venue(tmp_path, sandbox, photos=3))
-    assert result.metered_calls == sandbox.metered_calls["google_places"] == _usage() == 4
-
-
-def test_many_calls_in_one_second_are_one_counter(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_many_calls_in_one_second_are_one_counter(sandbox: Sandbox) -> None:
     async def run(runtime: Runtime) -> None:
-        calls = CountingApi(GooglePlaces.info, runtime)
+        calls = CountingApi(GOOGLE, runtime, choices_of(GOOGLE))
         headers = {"X-Goog-Api-Key": sandbox.google_places.api_key, "X-Goog-FieldMask": "id"}
         await asyncio.gather(*(calls.get_json("/v1/places/sandbox-tate", headers=headers) for _ in range(40)))
-        assert (calls.calls, calls.metered_calls) == (40, 40)
+        assert (calls.calls, calls.metered_calls, calls.cost_usd) == (40, 40, Decimal(0))
 
     in_runtime(run)
-    assert _usage() == sandbox.metered_calls["google_places"] == 40
-    assert ProviderUsage.objects.count() < 10
+    counters = list(ProviderUsage.objects.values_list("provider", "calls"))
+    assert {provider for provider, _ in counters} == {"google_places"}
+    assert sum(calls for _, calls in counters) == sandbox.metered_calls["google_places"] == 40
+    assert len(counters) < 10
+    spend = ProviderSpend.objects.get()
+    assert (spend.provider, spend.calls, spend.cost_usd) == ("google_places", 40, Decimal(0))
 
 
-def _usage() -> int:
-    total: int = ProviderUsage.objects.filter(provider="google_places").aggregate(calls=Sum("calls"))["calls"]
-    return total
+# Its terms
 
 
-# Who sees the key
-
-
-def test_no_image_host_and_no_row_and_no_log_sees_the_key(
-    sandbox: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_its_photos_are_not_kept_unless_the_owner_says_that_they_may_be(
+    api: ScriptedApi, set_environment: Callable[..., None]
 ) -> None:
-    caplog.set_level(logging.DEBUG)
-    key = sandbox.google_places.api_key
-    venue = google_venue(tmp_path, sandbox, photos=4)
+    reason = discovery.obstacle(GOOGLE)
+    assert reason
+    assert "GOOGLE_PLACES_STORAGE_POLICY=store" in reason
+    assert GOOGLE.info.terms in reason
+    set_environment(GOOGLE_PLACES_STORAGE_POLICY="store")
+    assert discovery.obstacle(GOOGLE) is None
+
+
+# Finding the place
+
+
+def test_a_place_is_found_by_name_and_coordinates_for_the_price_of_a_search(sandbox: Sandbox) -> None:
+    sandbox.offer("google_places", "tate", "Tate Modern", place_id="sandbox-tate", latitude=51.5076, longitude=-0.0994)
+    sandbox.offer("google_places", "other", "Elsewhere", place_id="sandbox-other")
+    wanted = venue("tate", name="Tate Modern", latitude=51.5077, longitude=-0.0995)
+
+    async def run(runtime: Runtime) -> Decimal:
+        calls = CountingApi(GOOGLE, runtime, choices_of(GOOGLE))
+        candidates = await GOOGLE.find_places(wanted, calls)
+        assert [candidate.place_id for candidate in candidates] == ["sandbox-tate"]
+        match = best_match(wanted, candidates)
+        assert match
+        assert match.is_sure
+        assert calls.calls == 1
+        return calls.cost_usd
+
+    assert in_runtime(run) == GOOGLE.info.cost_per_search == Decimal("0.032")
+    [hit] = sandbox.hits("/google_places/*")
+    assert (hit.path, hit.carried_key) == ("/google_places/v1/places:searchText", True)
+
+
+def test_a_place_that_nobody_knows_is_not_found(sandbox: Sandbox) -> None:
+    nowhere = venue(latitude=None, longitude=None)
+    assert ask(GOOGLE, lambda api: GOOGLE.find_places(nowhere, api)) == []
+
+
+# New addresses
+
+
+def test_photos_are_found_again_by_size_and_author_when_their_names_have_changed(sandbox: Sandbox) -> None:
     place = sandbox.place("sandbox-tate", photos=4)
-    sandbox.script(sandbox.google_places.photo_path(place, 0), Fault("status", status=500))
-    sandbox.script(sandbox.google_places.photo_path(place, 1), Fault("status", status=403))
-    enrich(venue)
-    cleanup_now.perform_now(include_ambiguous=True)
+    known = venue("tate", provider_ids={"google_places": place.id})
+    before = listed(place.id)
+    sandbox.google_places.expire_photo_names()
+    gone = Photo("google_places", width=7, height=7, attribution="Nobody")
 
-    api_host = sandbox.api_url("google_places").split("/")[2]
-    hits = sandbox.hits("*")
-    assert {hit.carried_key for hit in hits if hit.host == api_host} == {True}
-    assert {hit.carried_key for hit in hits if hit.host != api_host} == {False}
-    assert all(key not in hit.query and "key=" not in hit.query for hit in hits)
-    assert key not in caplog.text
-    assert key not in _everything_in_the_database()
-    assert str(VenueImage.objects.count()) in _everything_in_the_database()
+    found = ask(GOOGLE, lambda api: GOOGLE.refresh([before[2], gone, before[0]], known, api))
+
+    names = [sandbox.google_places.photo_name(place, index) for index in range(4)]
+    assert [photo and photo.photo_id for photo in found] == [names[2], None, names[0]]
+    assert len(sandbox.hits("/google_places/v1/places/sandbox-tate")) == 2
+    assert sandbox.hits("/google_places/v1/places/sandbox-tate/photos/*") == []
 
 
-def _everything_in_the_database() -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
-        tables = [row[0] for row in cursor.fetchall()]
-        texts = []
-        for table in tables:
-            cursor.execute(f'SELECT row_to_json("{table}")::text FROM "{table}"')
-            texts += [row[0] for row in cursor.fetchall()]
-    return "\n".join(texts)
+def test_a_photo_whose_size_was_never_known_gets_what_is_left_over(sandbox: Sandbox) -> None:
+    place = sandbox.place("sandbox-tate", photos=2)
+    known = venue("tate", provider_ids={"google_places": place.id})
+    before = listed(place.id)
+    unknown = [Photo("google_places") for _ in range(2)]
+
+    found = ask(GOOGLE, lambda api: GOOGLE.refresh([unknown[0], before[0], unknown[1]], known, api))
+
+    assert found == [before[1], before[0], None]
 
 
-def test_the_name_of_a_photo_is_not_kept(sandbox: Sandbox, tmp_path: Path) -> None:
-    enrich(google_venue(tmp_path, sandbox))
-    names = [sandbox.google_places.photo_name(sandbox.place("sandbox-tate", photos=4), index) for index in range(4)]
-    stored = _everything_in_the_database()
-    assert not any(name in stored for name in names)
-
-
-# What expires
+def test_a_key_that_is_none_is_told_from_a_bad_question(api: ScriptedApi) -> None:
+    api.answer(DETAILS, {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}, 400)
+    assert error_of(listed).error_type is ErrorType.PROVIDER_KEY
 
 
 def test_names_that_expire_between_list_and_address_are_an_error_of_the_api(sandbox: Sandbox) -> None:
@@ -366,45 +348,5 @@ def test_names_that_expire_between_list_and_address_are_an_error_of_the_api(sand
     name = sandbox.google_places.photo_name(place, 0)
     sandbox.google_places.expire_photo_names()
     error = error_of(lambda: resolved(Photo("google_places", photo_id=name)))
-    assert (error.error_type, error.http_status) == (ErrorType.HTTP_ERROR, 400)
+    assert (error.error_type, error.http_status) == (ErrorType.URL_EXPIRED, 400)
     assert "Please retrieve it from Places API" in error.message
-
-
-@pytest.mark.parametrize("status", [400, 403, 404, 410])
-def test_an_address_that_is_refused_has_expired_and_is_never_renewed_silently(
-    sandbox: Sandbox, tmp_path: Path, status: int
-) -> None:
-    venue = google_venue(tmp_path, sandbox, photos=1)
-    path = sandbox.google_places.photo_path(sandbox.place("sandbox-tate", photos=1), 0)
-    sandbox.script(path, Fault("status", status=status))
-    enrich(venue)
-    calls = sandbox.metered_calls
-    cleanup_now.perform_now(include_ambiguous=True)
-
-    image = VenueImage.objects.get()
-    assert (image.upload_status, image.error_type) == (UploadStatus.FAILED, "url_expired")
-    assert (image.retry_count, image.http_status) == (1, status)
-    assert UploadAttempt.objects.get().error_type == "url_expired"
-    assert sandbox.metered_calls == calls
-    assert len(sandbox.hits(path)) == 1
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_other_failures_of_an_address_mean_what_they_say(sandbox: Sandbox, tmp_path: Path, status: int) -> None:
-    venue = google_venue(tmp_path, sandbox, photos=1)
-    sandbox.script(
-        sandbox.google_places.photo_path(sandbox.place("sandbox-tate", photos=1), 0), Fault("status", status=status)
-    )
-    enrich(venue)
-    expected = {429: "rate_limited", 500: "server_error", 503: "service_unavailable"}[status]
-    assert VenueImage.objects.get().error_type == expected
-
-
-def test_an_address_with_a_life_time_is_used_before_that_ends(sandbox: Sandbox, tmp_path: Path) -> None:
-    sandbox.photo_uri_lifetime = 5.0
-    assert enrich(google_venue(tmp_path, sandbox, photos=4)).images_uploaded == 4
-
-
-def test_an_address_whose_life_time_has_ended_has_expired(sandbox: Sandbox, tmp_path: Path) -> None:
-    sandbox.photo_uri_lifetime = 0.0
-    assert enrich(google_venue(tmp_path, sandbox, photos=2)).failure_breakdown == {"url_expired": 2}

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from venue_images.sandbox.photos import PhotoPath
-from venue_images.sandbox.twins import Place, Surroundings, host_for
+from venue_images.sandbox.twins import Offer, Place, Surroundings, host_for
 
 MAX_PHOTOS = 10
 MAX_PIXELS = 4800
@@ -52,12 +52,21 @@ class GooglePlaces:
 
     def routes(self) -> Iterable[web.RouteDef]:
         return (
+            web.post("/google_places/v1/places:searchText", self._search),
             web.get("/google_places/v1/places/{place}", self._details),
             web.get("/google_places/v1/places/{place}/photos/{photo}/media", self._media),
         )
 
+    def photo_routes(self) -> Iterable[web.RouteDef]:
+        return ()
+
     def environment(self, base_url: str) -> dict[str, str]:
-        return {"GOOGLE_PLACES_BASE_URL": base_url, "GOOGLE_PLACES_API_KEY": self.api_key}
+        """The pretended photos are nobody's, so they may be kept whatever Google's terms say."""
+        return {
+            "GOOGLE_PLACES_BASE_URL": base_url,
+            "GOOGLE_PLACES_API_KEY": self.api_key,
+            "GOOGLE_PLACES_STORAGE_POLICY": "store",
+        }
 
     def error_page(self, status: int) -> web.Response:
         reason = responses.get(status, "Error")
@@ -87,6 +96,17 @@ class GooglePlaces:
             return _error(400, f"Error expanding 'fields' parameter. Cannot find matching fields for path '{unknown}'.")
         place = self._place(request)
         return web.json_response({key: value for key, value in self._shape(place).items() if wanted & {key, "*"}})
+
+    async def _search(self, request: web.Request) -> web.Response:
+        """The offers whose name is in the text; their ids have to be places, such as ``sandbox-<venue-slug>``."""
+        self._check_key(request)
+        if not request.headers.get("X-Goog-FieldMask"):
+            return _error(400, "FieldMask is a required parameter. See the documentation on how to provide it.")
+        asked = await request.json()
+        found = self._surroundings.offers.by_text(self.name, asked.get("textQuery", ""))
+        if not found:
+            return web.json_response({})
+        return web.json_response({"places": [_found(offer) for offer in found[: asked.get("pageSize", 20)]]})
 
     async def _media(self, request: web.Request) -> web.Response:
         self._check_key(request)
@@ -152,6 +172,13 @@ class GooglePlaces:
         uri = self._surroundings.photo_url(path, host=host_for(PhotoPath.parse(path), self._surroundings))
         lifetime = self._surroundings.photo_uri_lifetime
         return uri if lifetime is None else f"{uri}?expires={time.time() + lifetime:.3f}"
+
+
+def _found(offer: Offer) -> dict[str, Any]:
+    place: dict[str, Any] = {"id": offer.place_id, "displayName": {"text": offer.name, "languageCode": "en"}}
+    if offer.latitude is not None:
+        place["location"] = {"latitude": offer.latitude, "longitude": offer.longitude}
+    return place
 
 
 def _offered(place: Place) -> int:

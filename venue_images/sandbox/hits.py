@@ -50,7 +50,7 @@ class HitLog:
         self._secrets = secrets
         self._lock = threading.Lock()
         self._hits: defaultdict[str, list[Hit]] = defaultdict(list)
-        self._metered: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter()
 
     def note(self, request: web.Request, host: str) -> Hit:
         hit = Hit(
@@ -65,9 +65,9 @@ class HitLog:
             self._hits[hit.path].append(hit)
         return hit
 
-    def note_metered_call(self, provider: str) -> None:
+    def note_call(self, provider: str) -> None:
         with self._lock:
-            self._metered[provider] += 1
+            self._calls[provider] += 1
 
     def hits(self, path_or_url: str) -> list[Hit]:
         """The requests to this path, this URL or, with ``*`` at the end, everything below; oldest first."""
@@ -83,14 +83,14 @@ class HitLog:
             return dict(Counter(f"{hit.host}{hit.path}" for hits in self._hits.values() for hit in hits))
 
     @property
-    def metered_calls(self) -> dict[str, int]:
+    def calls(self) -> dict[str, int]:
         with self._lock:
-            return dict(self._metered)
+            return dict(self._calls)
 
     def reset(self) -> None:
         with self._lock:
             self._hits.clear()
-            self._metered.clear()
+            self._calls.clear()
 
     def _carries_key(self, request: web.Request) -> bool:
         names = {name.lower() for name, _ in parse_qsl(request.query_string, keep_blank_values=True)}

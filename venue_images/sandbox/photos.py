@@ -22,7 +22,10 @@ from venue_images.sandbox.painting import PALETTES, Canvas, Palette, mix
 
 SAMPLE = Path(__file__).with_name("venues.jsonl")
 CACHE_BYTES = 128 * 1024 * 1024
-PHOTO_PATH = re.compile(r"/?(?P<slug>[\w-]+)/(?P<number>\d{1,9})\.(?P<extension>jpe?g|png|webp)", re.ASCII)
+#: Whatever stands before the venue is the size that is asked for, which makes no difference here.
+PHOTO_PATH = re.compile(
+    r"/?(?:[\w./,-]+/)?(?P<slug>[\w-]+)/(?P<number>\d{1,9})\.(?P<extension>jpe?g|png|webp)", re.ASCII
+)
 JPEG_SIZES = ((1600, 1200), (1600, 1067), (1200, 1600), (1600, 900), (1440, 1080))
 #: PNG and WebP take longer to encode.
 SMALL_SIZES = ((1024, 768), (960, 720))

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -17,18 +17,41 @@ from aiohttp.typedefs import Handler, Middleware
 from venue_images.errors import UserError
 from venue_images.sandbox import photo_host
 from venue_images.sandbox.faults import Fault, FaultScript
+from venue_images.sandbox.foursquare import Foursquare
+from venue_images.sandbox.geoapify import Geoapify
 from venue_images.sandbox.google_places import GooglePlaces
+from venue_images.sandbox.here import Here
 from venue_images.sandbox.hits import HIT, Hit, HitLog
+from venue_images.sandbox.mapillary import Mapillary
 from venue_images.sandbox.misbehaviour import misbehave
+from venue_images.sandbox.openverse import Openverse
+from venue_images.sandbox.pexels import Pexels
 from venue_images.sandbox.photos import PhotoPath, Photos
 from venue_images.sandbox.remote import PREFIX, RemoteControl
-from venue_images.sandbox.twins import DEFAULT_PHOTOS, Place, Places, Twin
+from venue_images.sandbox.strictness import Rules
+from venue_images.sandbox.twins import DEFAULT_PHOTOS, Offer, Offers, Place, Places, Surroundings, Twin
+from venue_images.sandbox.unsplash import Unsplash
+from venue_images.sandbox.wikimedia_commons import WikimediaCommons
+from venue_images.sandbox.yelp import Yelp
 
 ADDRESS = "127.0.0.1"
 DEFAULT_HOSTS = 3
 BACKLOG = 1024
 #: Seconds that requests under way are given when the sandbox stops.
 SHUTDOWN = 0.1
+#: The pretended providers.
+TWINS: tuple[Callable[[Surroundings], Twin], ...] = (
+    GooglePlaces,
+    Foursquare,
+    Here,
+    Yelp,
+    Mapillary,
+    Openverse,
+    Pexels,
+    Unsplash,
+    WikimediaCommons,
+    Geoapify,
+)
 
 
 class Sandbox:
@@ -42,9 +65,10 @@ class Sandbox:
         self.photo_uri_lifetime = photo_uri_lifetime
         self.photos = Photos(seed)
         self.places = Places()
-        self.google_places = GooglePlaces(self)
-        self._twins: dict[str, Twin] = {twin.name: twin for twin in (self.google_places,)}
+        self.offers = Offers()
+        self._twins: dict[str, Twin] = {twin.name: twin for twin in (make(self) for make in TWINS)}
         self._script = FaultScript()
+        self._rules = Rules()
         self._log = HitLog(tuple(twin.api_key for twin in self._twins.values() if twin.api_key))
         self._ports: list[int] = []
 
@@ -95,6 +119,12 @@ class Sandbox:
                 raise
             started.set_exception(error)
 
+    @property
+    def google_places(self) -> GooglePlaces:
+        twin = self._twins["google_places"]
+        assert isinstance(twin, GooglePlaces)  # noqa: S101 - it is found under the name that it has
+        return twin
+
     def api_url(self, provider: str) -> str:
         """What the provider's base URL has to be set to."""
         return f"http://{self._host(0)}/{self._twins[provider].name}"
@@ -136,6 +166,21 @@ class Sandbox:
         """Make or change a place of the pretended providers; ``sandbox-<venue-slug>`` exists without it."""
         return self.places.add(place_id, slug=slug, photos=photos)
 
+    def offer(self, provider: str, slug: str, name: str, *, photos: int = 3, **facts: Any) -> Offer:
+        """Let a searched provider have photos of a venue; ``facts``: latitude, longitude, place_id."""
+        return self.offers.add(Offer(provider, slug, name, photos, **facts))
+
+    def allow(self, target: str, requests: int, seconds: float, *, ban: bool = True) -> None:
+        """Let a provider (by name) or a photo host (``host:port``) take so many requests in any so many seconds.
+
+        One more is refused with 429, and with ``ban`` everything after it too; see :meth:`violations`.
+        """
+        self._rules.add(target, requests, seconds, ban=ban)
+
+    def violations(self) -> dict[str, int]:
+        """Requests too many, by provider or photo host; empty when every rule was kept."""
+        return self._rules.violations()
+
     def script(self, path_or_url: str, fault: Fault, times: int | None = None) -> None:
         """Let requests to this path, this URL or, with ``*`` at the end, everything below, go wrong.
 
@@ -154,7 +199,12 @@ class Sandbox:
     @property
     def metered_calls(self) -> dict[str, int]:
         """Requests to the metered APIs by provider, refused and failed ones too."""
-        return self._log.metered_calls
+        return {name: calls for name, calls in self.calls.items() if self._twins[name].metered}
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Requests to the APIs by provider, refused and failed ones too."""
+        return self._log.calls
 
     def reset_counters(self) -> None:
         """Forget the requests seen; the faults stay."""
@@ -172,7 +222,9 @@ class Sandbox:
             "apis": {name: self.api_url(name) for name in self._twins},
             "hosts": self.hosts,
             "environment": self.environment(),
+            "calls": self.calls,
             "metered_calls": self.metered_calls,
+            "violations": self.violations(),
             "requests": sum(hits.values()),
             "hits": hits,
         }
@@ -185,8 +237,9 @@ class Sandbox:
     def _apps(self, hosts: int) -> Iterator[web.Application]:
         routes = [route for twin in self._twins.values() for route in twin.routes()]
         yield self._app(0, [*routes, *RemoteControl(self).routes()], self._twins)
+        own_ways = [route for twin in self._twins.values() for route in twin.photo_routes()]
         for host in range(hosts):
-            yield self._app(host + 1, photo_host.PhotoHost(self.photos).routes(), {})
+            yield self._app(host + 1, [*own_ways, *photo_host.PhotoHost(self.photos).routes()], {})
 
     def _app(self, site: int, routes: Iterable[web.RouteDef], twins: Mapping[str, Twin]) -> web.Application:
         app = web.Application(middlewares=[self._watch(site, twins)])
@@ -203,12 +256,15 @@ class Sandbox:
                 return await handler(request)
             request[HIT] = self._log.note(request, self._host(site))
             twin = twins.get(request.path.split("/")[1])
-            if twin and twin.metered:
-                self._log.note_metered_call(twin.name)
+            if twin:
+                self._log.note_call(twin.name)
+            error_page = twin.error_page if twin else photo_host.error_page
+            if not self._rules.allow(twin.name if twin else self._host(site)):
+                return error_page(429)
             fault = self._script.take(self._ports[site], request.path)
             if fault is None:
                 return await handler(request)
-            return await misbehave(fault, request, handler, twin.error_page if twin else photo_host.error_page)
+            return await misbehave(fault, request, handler, error_page)
 
         return watch
 

@@ -48,11 +48,67 @@ class Places:
         return self._known.get(place_id)
 
 
+@dataclass(frozen=True)
+class Offer:
+    """Photos that a pretended provider has of a venue, for providers that are searched and not asked by an id."""
+
+    provider: str
+    slug: str
+    #: How the provider calls the venue.
+    name: str
+    photos: int
+    latitude: float | None = None
+    longitude: float | None = None
+    #: The venue's id at this provider, when it has one.
+    place_id: str = ""
+
+
+class Offers:
+    """What the searched providers have; nothing until it is added."""
+
+    def __init__(self) -> None:
+        self._offers: list[Offer] = []
+
+    def add(self, offer: Offer) -> Offer:
+        self._offers.append(offer)
+        return offer
+
+    def by_text(self, provider: str, text: str) -> list[Offer]:
+        """Those whose name has all its words in the text, whatever their case."""
+        words = set(_words(text))
+        return [offer for offer in self._of(provider) if words.issuperset(_words(offer.name))]
+
+    def near(self, provider: str, latitude: float, longitude: float, degrees: float = 0.01) -> list[Offer]:
+        """Those within so many degrees in each direction."""
+        return [
+            offer
+            for offer in self._of(provider)
+            if offer.latitude is not None
+            and offer.longitude is not None
+            and abs(offer.latitude - latitude) <= degrees
+            and abs(offer.longitude - longitude) <= degrees
+        ]
+
+    def by_place_id(self, provider: str, place_id: str) -> Offer | None:
+        return next((offer for offer in self._of(provider) if offer.place_id == place_id), None)
+
+    def by_slug(self, provider: str, slug: str) -> Offer | None:
+        return next((offer for offer in self._of(provider) if offer.slug == slug), None)
+
+    def _of(self, provider: str) -> list[Offer]:
+        return [offer for offer in self._offers if offer.provider == provider]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
 class Surroundings(Protocol):
     """What a twin may ask of the sandbox that it lives in."""
 
     seed: int
     places: Places
+    offers: Offers
     photos: Photos
     #: Seconds that a short-lived photo address works; None: for ever.
     photo_uri_lifetime: float | None
@@ -81,6 +137,10 @@ class Twin(Protocol):
 
     def error_page(self, status: int) -> web.Response:
         """How this API words an error of that status."""
+        ...
+
+    def photo_routes(self) -> Iterable[web.RouteDef]:
+        """Paths that every photo host answers in this provider's own way; those of all others are plain photos."""
         ...
 
 
