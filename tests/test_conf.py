@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from venue_images.conf import Settings, provider_setting, settings
+from venue_images.conf import Settings, provider_setting, settings, unwanted_providers
 from venue_images.errors import SettingsError
 
 
@@ -33,6 +33,7 @@ def test_the_defaults_are_those_of_the_contract(plain: None) -> None:
     assert (found.max_images_per_venue, found.max_attempts) == (25, 3)
     assert (found.max_bytes, found.max_pixels) == (25 * 1024 * 1024, 50_000_000)
     assert found.cleanup_cron == "0 4 * * *"
+    assert (found.host_concurrency, found.contact) == (16, "")
     assert found.trusted_hosts == frozenset()
     assert found.database_url == ""
     assert found.home.is_absolute()
@@ -47,6 +48,8 @@ def test_the_environment_decides(set_environment: Callable[..., None], tmp_path:
         VENUE_IMAGES_TRUSTED_HOSTS=" Images.internal , 127.0.0.1:8001,,",
         VENUE_IMAGES_MAX_IMAGES_PER_VENUE="7",
         VENUE_IMAGES_MAX_ATTEMPTS="5",
+        VENUE_IMAGES_HOST_CONCURRENCY="3",
+        VENUE_IMAGES_CONTACT="Ana Ruiz <photos@venues.example>",
         VENUE_IMAGES_CLEANUP_CRON=" 30 2 * * 1 ",
     )
     found = settings()
@@ -55,6 +58,7 @@ def test_the_environment_decides(set_environment: Callable[..., None], tmp_path:
     assert found.effective_storage_url == "memory://"
     assert found.trusted_hosts == {"images.internal", "127.0.0.1:8001"}
     assert (found.max_images_per_venue, found.max_attempts) == (7, 5)
+    assert (found.host_concurrency, found.contact) == (3, "Ana Ruiz <photos@venues.example>")
     assert found.cleanup_cron == "30 2 * * 1"
 
 
@@ -88,6 +92,11 @@ def test_a_home_may_be_relative_or_begin_with_a_tilde(
         ("VENUE_IMAGES_DOWNLOAD_TIMEOUT", "nan"),
         ("VENUE_IMAGES_DOWNLOAD_TIMEOUT", "inf"),
         ("VENUE_IMAGES_DOWNLOAD_TIMEOUT", "0"),
+        ("VENUE_IMAGES_HOST_CONCURRENCY", "0"),
+        ("VENUE_IMAGES_HOST_CONCURRENCY", "1001"),
+        ("VENUE_IMAGES_CONTACT", "ana@venues.example\r\nX-Key: 1"),
+        ("VENUE_IMAGES_CONTACT", "Café <ana@venues.example>"),
+        ("VENUE_IMAGES_CONTACT", " "),
         ("VENUE_IMAGES_DEBUG", "perhaps"),
         ("VENUE_IMAGES_HOME", "~nobody-of-this-name/photos"),
         ("VENUE_IMAGES_CLEANUP_CRON", "at night"),
@@ -135,3 +144,16 @@ def test_the_line_break_that_a_key_from_a_file_ends_with_is_not_part_of_it(
     set_environment(GOOGLE_PLACES_API_KEY=" secret\n", FOURSQUARE_API_KEY=" \n")
     assert provider_setting("google_places", "API_KEY") == "secret"
     assert provider_setting("foursquare", "API_KEY") is None
+
+
+def test_the_providers_whose_photos_the_owner_does_not_want_are_those_that_he_named(
+    set_environment: Callable[..., None],
+) -> None:
+    assert unwanted_providers() == []
+    set_environment(
+        YELP_STORAGE_POLICY="none",
+        UNSPLASH_STORAGE_POLICY=" hotlink ",
+        GOOGLE_PLACES_STORAGE_POLICY="store",
+        PEXELS_STORAGE_POLICY="",
+    )
+    assert unwanted_providers() == ["unsplash", "yelp"]

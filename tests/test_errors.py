@@ -9,7 +9,10 @@ from venue_images.errors import (
     STATUS_TYPES,
     ErrorClass,
     ErrorType,
+    Held,
+    ProviderError,
     SettingsError,
+    UploadError,
     UsageError,
     UserError,
     error_type_of_status,
@@ -105,3 +108,9 @@ def test_every_error_type_fits_its_column(model: type[VenueImage | UploadAttempt
 
 def test_wrong_usage_and_wrong_settings_end_with_2_and_the_rest_with_1() -> None:
     assert (UserError.exit_status, UsageError.exit_status, SettingsError.exit_status) == (1, 2, 2)
+
+
+def test_what_was_held_is_nobodys_failure() -> None:
+    held = Held("Yelp: the limit of 5 a second is used up.", 3.5)
+    assert not isinstance(held, UploadError | ProviderError | UserError)
+    assert (held.message, held.seconds, held.by_circuit) == (str(held), 3.5, False)

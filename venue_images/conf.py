@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     cleanup_cron: str = "0 4 * * *"
     #: The longest that one download may take, connecting included.
     download_timeout: float = Field(default=30.0, gt=0, le=3600)
+    #: Downloads at once from one photo host, over all workers, unless its row or its provider says otherwise.
+    host_concurrency: int = Field(default=16, ge=1, le=1000)
+    #: An e-mail address or a URL by which providers can reach the owner; goes out with every request.
+    contact: str = Field(default="", max_length=200, pattern=r"^[!-~]*( [!-~]+)*$")
     #: Names that the web server answers to.
     allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset({"localhost", "127.0.0.1", "[::1]"})
     #: Extra information in error pages; for development alone.
@@ -104,3 +108,16 @@ def _problem(detail: Any) -> str:
 def provider_setting(provider: str, name: str) -> str | None:
     """The setting ``<PROVIDER>_<NAME>`` (API_KEY, BASE_URL, STORAGE_POLICY), or None when it is not set."""
     return os.environ.get(f"{provider}_{name}".upper(), "").strip() or None
+
+
+def unwanted_providers() -> list[str]:
+    """The providers whose photos the owner does not want to be stored: ``<PROVIDER>_STORAGE_POLICY`` says so.
+
+    What a provider's terms say on their own decides about new photos only; the owner's word also about known ones.
+    """
+    suffix = "_STORAGE_POLICY"
+    return sorted(
+        name.removesuffix(suffix).lower()
+        for name, value in os.environ.items()
+        if name.endswith(suffix) and value.strip() in ("hotlink", "none")
+    )

@@ -30,13 +30,7 @@ from venue_images import __version__, conf, photo_urls
 from venue_images.errors import ErrorType, UploadError, error_type_of_status
 from venue_images.image_check import ImageFacts, inspect
 
-#: One contact line, as Wikimedia's policy for user agents wants it.
-USER_AGENT = (
-    f"VenueImages/{__version__} (photos for a venue catalogue; contact: the site that this request comes from) "
-    f"aiohttp/{aiohttp.__version__}"
-)
 HEADERS = {
-    "User-Agent": USER_AGENT,
     "Accept": "image/avif,image/webp,image/jpeg,image/png,image/gif,*/*;q=0.1",
     "Accept-Encoding": "identity",
 }
@@ -96,6 +90,12 @@ class Download:
     http_status: int
 
 
+def user_agent() -> str:
+    """Program, contact and library, as Wikimedia's policy for user agents wants it."""
+    contact = conf.settings().contact or "no contact given"
+    return f"VenueImages/{__version__} (photos for a venue catalogue; {contact}) aiohttp/{aiohttp.__version__}"
+
+
 def open_session() -> aiohttp.ClientSession:
     """The guarded session for all image downloads of one process; to be called in its running loop."""
     connector = aiohttp.TCPConnector(
@@ -106,7 +106,7 @@ def open_session() -> aiohttp.ClientSession:
     )
     return aiohttp.ClientSession(
         connector=connector,
-        headers=HEADERS,
+        headers={"User-Agent": user_agent(), **HEADERS},
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT, sock_read=SILENCE_TIMEOUT),
         middlewares=(_ask_once,),

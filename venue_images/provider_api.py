@@ -1,25 +1,40 @@
-"""The way to a provider's API: every call is counted, priced and bounded in time."""
+"""The way to a provider's API: every call keeps its limits, is counted, priced and bounded in time."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import aiohttp
 
-from venue_images import rate_limits
+from venue_images import downloads, provider_ledger
+from venue_images.circuits import Failure
 from venue_images.conf import provider_setting
-from venue_images.errors import ErrorType, ProviderError, error_type_of_status
-from venue_images.providers.base import ProviderInfo, plain_text
+from venue_images.errors import ErrorType, Held, ProviderError, error_type_of_status
+from venue_images.gates import Gate
+from venue_images.provider_ledger import Choices, Payment
+from venue_images.providers.base import ApiAnswer, Billing, Provider, ProviderInfo, plain_text
 from venue_images.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 #: The longest answer that is read; a list of photos is a few kilobytes.
 MAX_ANSWER = 5 * 1024 * 1024
 #: The longest explanation that is kept.
 MAX_REASON = 200
+#: Seconds that one call may take.
+TIMEOUT = 15
+#: Seconds that a further call about one venue waits longer for a limit: broken off, what was asked before is asked twice.
+FOLLOW_UP = 10.0
 #: Wrong key, or no more credit: nothing that trying again would mend.
 CONFIGURATION_TYPES = {401: ErrorType.PROVIDER_KEY, 402: ErrorType.PROVIDER_QUOTA, 403: ErrorType.PROVIDER_KEY}
 #: What a body that is no JSON, or that is nested without end, makes of the parser.
@@ -30,14 +45,21 @@ NO_JSON = (ValueError, RecursionError)
 class CountingApi:
     """One provider's API during one operation; see :class:`venue_images.providers.base.ProviderApi`."""
 
-    info: ProviderInfo
+    provider: Provider
     runtime: Runtime
+    choices: Choices
+    #: The venue was asked about before, and the provider failed.
+    is_retry: bool = False
     calls: int = 0
     cost_usd: Decimal = Decimal(0)
 
     @property
+    def info(self) -> ProviderInfo:
+        return self.provider.info
+
+    @property
     def metered_calls(self) -> int:
-        return self.calls if self.info.metered else 0
+        return self.calls if self.choices.metered else 0
 
     async def get_json(
         self,
@@ -45,20 +67,68 @@ class CountingApi:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        cost: Decimal = Decimal(0),
+        body: Mapping[str, Any] | None = None,
+        billing: Billing = Billing.FREE,
+        at: str = "",
     ) -> Any:
-        await self._count(cost)
-        url = f"{self._base_url()}{path}"
+        gate = self.runtime.gates.provider(self.info.name, self.info.title)
+        await self._admit(gate, self.choices.price(billing))
         try:
-            async with self.runtime.api.get(url, params=params, headers=headers, allow_redirects=False) as response:
-                return self._parse(response.status, await self._read(response))
+            answer = await self._ask(f"{self._base_url(at)}{path}", params=params, headers=headers, json=body)
+        except ProviderError as error:
+            await gate.failed(Failure(error.error_type, error.message, error.retry_after, self.is_retry))
+            raise
+        await gate.succeeded()
+        return answer
+
+    async def _admit(self, gate: Gate, price: Decimal) -> None:
+        """Return when the call has to be sent at once, counted and paid; raises :class:`Held`, and nothing is.
+
+        Paid first, because what the gate grants is valid for the blink of an eye.
+        """
+        payment = await self._pay(price) if price else None
+        patience = None if self.calls == 0 else self.runtime.gates.patience + FOLLOW_UP
+        try:
+            await gate.enter(self.choices.limits, is_retry=self.is_retry, patience=patience)
+        except BaseException:
+            if payment:
+                await self._refund(payment)
+            raise
+        self.calls += 1
+        self.cost_usd += price
+
+    async def _pay(self, price: Decimal) -> Payment:
+        async with self.runtime.gates.database() as connection:
+            payment = await provider_ledger.pay(connection, self.choices, price)
+        if payment is None:
+            budget = f"${self.choices.monthly_budget_usd:,.2f}"
+            raise Held(f"{self.info.title}: this month's budget of {budget} is used up.", math.inf)
+        return payment
+
+    async def _refund(self, payment: Payment) -> None:
+        try:
+            async with self.runtime.gates.database() as connection:
+                await provider_ledger.refund(connection, payment)
+        except Held:
+            logger.warning("provider.not_refunded provider=%s usd=%s", payment.provider, payment.price)
+
+    async def _ask(self, url: str, **options: Any) -> Any:
+        method = "GET" if options["json"] is None else "POST"
+        try:
+            async with (
+                asyncio.timeout(TIMEOUT),
+                self.runtime.api.request(method, url, allow_redirects=False, **options) as response,
+            ):
+                body = await self._read(response)
         except TimeoutError:
-            raise ProviderError(ErrorType.NETWORK_TIMEOUT, f"{self.info.title} did not answer in time.") from None
+            message = f"{self.info.title} did not answer within {TIMEOUT} seconds."
+            raise ProviderError(ErrorType.NETWORK_TIMEOUT, message) from None
         except (aiohttp.ClientError, OSError) as error:
             reason = type(error.__cause__ or error).__name__
             raise ProviderError(
                 ErrorType.NETWORK_ERROR, f"{self.info.title} could not be reached ({reason})."
             ) from None
+        return self._judge(response.status, response.headers, body)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -72,46 +142,55 @@ class CountingApi:
                 )
         return bytes(body)
 
-    def _base_url(self) -> str:
-        return (provider_setting(self.info.name, "BASE_URL") or self.info.base_url).rstrip("/")
+    def _base_url(self, at: str) -> str:
+        name, official = (at, self.info.other_apis[at]) if at else (self.info.name, self.info.base_url)
+        return (provider_setting(name, "BASE_URL") or official).rstrip("/")
 
-    async def _count(self, cost: Decimal) -> None:
-        self.calls += 1
-        self.cost_usd += cost
-        async with self.runtime.pool.connection() as connection:
-            await rate_limits.record_call(connection, self.info.name)
-
-    def _parse(self, status: int, body: bytes) -> Any:
-        if status != 200:  # noqa: PLR2004 - every other answer is a failure
-            reason = self._without_key(_reason(body))[:MAX_REASON].rstrip(".")
+    def _judge(self, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+        answer = ApiAnswer(status, headers, body.decode("utf-8", "replace"), _parsed(body))
+        if error := self.provider.api_error(answer):
+            error.message = self._without_key(error.message)
+            raise error
+        if status != HTTPStatus.OK:
+            reason = self._without_key(_reason(answer.data))[:MAX_REASON].rstrip(".")
             raise ProviderError(
                 _error_type(status),
                 f"{self.info.title} answered {status}{reason and ': '}{reason}.",
                 http_status=status,
+                retry_after=downloads.parse_retry_after(headers.get("Retry-After"), datetime.now(UTC)),
             )
-        try:
-            return json.loads(body)
-        except NO_JSON:
+        if answer.data is None:
             raise ProviderError(
                 ErrorType.UNKNOWN_ERROR, f"{self.info.title} answered something that is no JSON.", http_status=status
-            ) from None
+            )
+        return answer.data
 
     def _without_key(self, text: str) -> str:
         """What an API says may repeat what it was sent."""
         key = provider_setting(self.info.name, "API_KEY")
-        return text.replace(key, "…") if key else text
+        for spelling in (key, quote(key, safe=""), quote_plus(key)) if key else ():
+            text = text.replace(spelling, "…")
+        return text
 
 
 def _error_type(status: int) -> ErrorType:
     return CONFIGURATION_TYPES.get(status) or error_type_of_status(status)
 
 
-def _reason(body: bytes) -> str:
-    """The message of the usual error bodies: ``{"error": {"message": …}}`` or ``{"message": …}``."""
+def _parsed(body: bytes) -> Any:
     try:
-        answer = json.loads(body)
-        error = answer.get("error", answer)
-        message = error.get("message") if isinstance(error, dict) else error
-    except (*NO_JSON, AttributeError):
+        return json.loads(body)
+    except NO_JSON:
+        return None
+
+
+def _reason(answer: Any) -> str:
+    """The message of the usual error bodies: ``error.message``, ``message``, ``detail``, or the first of ``errors``."""
+    if not isinstance(answer, dict):
         return ""
-    return plain_text(str(message)) if message else ""
+    found = next((answer[name] for name in ("error", "message", "detail", "errors") if answer.get(name)), None)
+    if isinstance(found, list):
+        found = found[0]
+    if isinstance(found, dict):
+        found = found.get("message")
+    return plain_text(str(found)) if found else ""

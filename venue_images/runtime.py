@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from venue_images import downloads
 from venue_images.conf import settings
 from venue_images.errors import UserError
+from venue_images.gates import Gates
 from venue_images.image_ledger import ClaimedImage
 from venue_images.storage import Storage, open_storage
 
@@ -29,6 +30,8 @@ HEARTBEAT = 10
 #: Downloads at once in one process unless asked otherwise.
 CONCURRENCY = 32
 POOL_SIZE = 8
+#: Seconds that a request waits in this process for a limit: a worker has other things to do, a person waits for a command.
+PATIENCE = {"worker": 1.0, "command": 65.0}
 #: What Django tells psycopg itself, and no connection string may hold.
 NOT_OF_LIBPQ = frozenset({"cursor_factory", "context", "prepare_threshold"})
 
@@ -41,6 +44,8 @@ class Runtime:
     #: For provider APIs; their addresses are the owner's settings.
     api: aiohttp.ClientSession
     storage: Storage
+    #: The limits, circuits and budgets on the way to every service outside.
+    gates: Gates
     worker_id: uuid.UUID
     #: Held by each download under way.
     slots: asyncio.Semaphore
@@ -67,20 +72,28 @@ async def open_runtime(kind: str, *, concurrency: int = CONCURRENCY) -> AsyncIte
         pool = await stack.enter_async_context(_open_pool())
         storage = open_storage(settings().effective_storage_url)
         stack.push_async_callback(storage.close)
+        worker_id = uuid.uuid4()
+        gates = Gates(pool, worker_id, patience=PATIENCE[kind], host_concurrency=settings().host_concurrency)
         runtime = Runtime(
             pool=pool,
             downloads=await stack.enter_async_context(downloads.open_session()),
             api=await stack.enter_async_context(_open_api_session()),
             storage=storage,
-            worker_id=uuid.uuid4(),
+            gates=gates,
+            worker_id=worker_id,
             slots=asyncio.Semaphore(concurrency),
         )
         await stack.enter_async_context(_heartbeat(runtime, kind))
+        stack.push_async_callback(gates.give_back_unused)
         yield runtime
 
 
 def _open_api_session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_ask_once,))
+    return aiohttp.ClientSession(
+        headers={"User-Agent": downloads.user_agent(), "Accept": "application/json"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(_ask_once,),
+    )
 
 
 async def _ask_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -116,13 +129,13 @@ async def _open_pool() -> AsyncIterator[AsyncConnectionPool]:
 @contextlib.asynccontextmanager
 async def _heartbeat(runtime: Runtime, kind: str) -> AsyncIterator[None]:
     await _beat_once(runtime, kind)
-    beating = asyncio.create_task(_beat(runtime, kind))
+    beside = [asyncio.create_task(_beat(runtime, kind)), asyncio.create_task(_give_back(runtime))]
     try:
         yield
     finally:
-        beating.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await beating
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         with contextlib.suppress(psycopg.Error):
             async with runtime.pool.connection() as connection:
                 await connection.execute("DELETE FROM venue_images_worker WHERE id = %s", [runtime.worker_id])
@@ -147,3 +160,9 @@ async def _beat(runtime: Runtime, kind: str) -> None:
             await _beat_once(runtime, kind)
         except psycopg.Error as error:
             logger.warning("worker.heartbeat_missed worker=%s error=%s", runtime.worker_id, type(error).__name__)
+
+
+async def _give_back(runtime: Runtime) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        await runtime.gates.give_back_unused()

@@ -1,4 +1,4 @@
-"""The nouns: venue, image, provider, cleanup run, operation, attempt, worker.
+"""The catalogue: its venues, and one row for each image of a venue.
 
 The image row is the truth; jobs are disposable. Web pages read these models through the ORM; the upload path writes
 images with the set-based SQL of ``image_ledger``.
@@ -6,15 +6,12 @@ images with the set-based SQL of ``image_ledger``.
 
 from __future__ import annotations
 
-import uuid
-
-from django.conf import settings as django_settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from venue_images.conf import settings
+from venue_images.conf import settings, unwanted_providers
 from venue_images.errors import ErrorClass, retried_types, types_of
 
 
@@ -75,16 +72,19 @@ class VenueImageQuerySet(models.QuerySet["VenueImage"]):
 
     def retryable(self, *, include_ambiguous: bool = False) -> VenueImageQuerySet:
         """What a cleanup retries: a transient failure with attempts left; if asked to, an ambiguous or blocked one."""
-        return self.filter(
+        retryable = self.filter(
             upload_status=UploadStatus.FAILED,
             error_type__in=retried_types(on_request=include_ambiguous),
             retry_count__lt=settings().max_attempts,
         )
+        unwanted = unwanted_providers()
+        return retryable.exclude(provider__in=unwanted) if unwanted else retryable
 
     def for_review(self) -> VenueImageQuerySet:
-        """What only a person can decide: given up, a permanent error, or no attempt left."""
+        """What only a person can decide: given up, a permanent error, no attempt left, or not wanted any more."""
         return self.filter(
             Q(upload_status=UploadStatus.PERMANENTLY_FAILED)
+            | Q(upload_status=UploadStatus.FAILED, provider__in=unwanted_providers())
             | Q(upload_status=UploadStatus.FAILED, error_type__in=types_of(ErrorClass.PERMANENT))
             | Q(
                 upload_status=UploadStatus.FAILED,
@@ -149,6 +149,11 @@ class VenueImage(models.Model):
     score = models.FloatField(default=0.1, db_default=0.1)
     attribution = models.TextField(blank=True, default="", db_default="")
     licence = models.TextField(blank=True, default="", db_default="")
+    #: The photo's page at the provider.
+    page_url = models.TextField(blank=True, default="", db_default="")
+    #: What the provider wants called once because the photo was chosen, and when that was done.
+    report_path = models.TextField(blank=True, default="", db_default="")
+    reported_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, db_default=Now())
     uploaded_at = models.DateTimeField(null=True, blank=True)
 
@@ -190,170 +195,3 @@ class VenueImage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.url_hash}"
-
-
-class Provider(models.Model):
-    """The owner's choices for one provider of the registry; the row is made by ``migrate``."""
-
-    name = models.CharField(max_length=50, primary_key=True)
-    active = models.BooleanField(default=True)
-    #: Lower is asked first and wins between equal photos.
-    priority = models.PositiveSmallIntegerField(default=100)
-    metered = models.BooleanField(default=False)
-    #: US dollars that one photo costs.
-    cost_per_image = models.DecimalField(max_digits=10, decimal_places=6, default=0)
-    #: API calls that the provider allows in each window; None: no limit.
-    limit_per_second = models.PositiveIntegerField(null=True, blank=True)
-    limit_per_minute = models.PositiveIntegerField(null=True, blank=True)
-    limit_per_hour = models.PositiveIntegerField(null=True, blank=True)
-    limit_per_day = models.PositiveIntegerField(null=True, blank=True)
-
-    class Meta:
-        ordering = ("priority", "name")
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class ProviderUsage(models.Model):
-    """API calls to one provider within one second; a counter, not a log."""
-
-    provider = models.CharField(max_length=50)
-    second = models.DateTimeField()
-    calls = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        constraints = (models.UniqueConstraint(fields=("provider", "second"), name="provider_usage_once"),)
-
-    def __str__(self) -> str:
-        return f"{self.provider} {self.second:%H:%M:%S} {self.calls}"
-
-
-class Trigger(models.TextChoices):
-    """Where a run or an operation was asked for."""
-
-    BUTTON = "button"
-    NIGHTLY = "nightly"
-    COMMAND = "command"
-    API = "api"
-
-
-class CleanupRun(models.Model):
-    """One scan of all failures and the retries that it queued."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        FINISHED = "finished"
-        FAILED = "failed"
-
-    state = models.CharField(max_length=20, choices=State, default=State.QUEUED)
-    trigger = models.CharField(max_length=20, choices=Trigger, default=Trigger.COMMAND)
-    requested_by = models.ForeignKey(
-        django_settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
-    include_ambiguous = models.BooleanField(default=False)
-    created_at = models.DateTimeField(default=timezone.now)
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
-    #: Venues with failures that the scan looked at.
-    venues_scanned = models.PositiveIntegerField(default=0)
-    #: Venues with transient failures: one retry job each.
-    venues_queued = models.PositiveIntegerField(default=0)
-    #: Images that were left alone, by reason.
-    permanent_logged = models.PositiveIntegerField(default=0)
-    ambiguous_skipped = models.PositiveIntegerField(default=0)
-    message = models.TextField(blank=True, default="")
-
-    class Meta:
-        ordering = ("-id",)
-
-    def __str__(self) -> str:
-        return f"cleanup run {self.pk}"
-
-
-class Operation(models.Model):
-    """What one job did to one venue."""
-
-    class Kind(models.TextChoices):
-        ENRICHMENT = "enrichment"
-        RETRY = "retry"
-
-    class State(models.TextChoices):
-        RUNNING = "running"
-        #: Every image that was tried is stored.
-        SUCCEEDED = "succeeded"
-        #: Some are, some are not.
-        PARTIAL = "partial"
-        FAILED = "failed"
-
-    venue = models.ForeignKey(Venue, on_delete=models.CASCADE, related_name="operations")
-    run = models.ForeignKey(CleanupRun, null=True, blank=True, on_delete=models.SET_NULL, related_name="operations")
-    kind = models.CharField(max_length=20, choices=Kind)
-    state = models.CharField(max_length=20, choices=State, default=State.RUNNING)
-    #: Who is at it; a running operation of a dead worker is swept.
-    worker_id = models.UUIDField(null=True, blank=True)
-    started_at = models.DateTimeField(default=timezone.now, db_default=Now())
-    finished_at = models.DateTimeField(null=True, blank=True)
-    images_discovered = models.PositiveIntegerField(default=0, db_default=0)
-    images_uploaded = models.PositiveIntegerField(default=0, db_default=0)
-    images_failed = models.PositiveIntegerField(default=0, db_default=0)
-    images_hotlinked = models.PositiveIntegerField(default=0, db_default=0)
-    metered_calls = models.PositiveIntegerField(default=0, db_default=0)
-    cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0, db_default=0)
-    #: By provider name: ``{photos, calls, metered_calls, cost_usd, seconds, error_type, error}``.
-    provider_results = models.JSONField(default=dict)
-    #: Images that failed, by error type.
-    failure_breakdown = models.JSONField(default=dict)
-    message = models.TextField(blank=True, default="", db_default="")
-
-    class Meta:
-        ordering = ("-id",)
-        indexes = (
-            models.Index(fields=("run",), name="operation_run"),
-            models.Index(fields=("worker_id",), condition=Q(state="running"), name="operation_running"),
-            models.Index(fields=("venue", "-id"), name="operation_venue"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.kind} of venue {self.venue_id}"
-
-
-class UploadAttempt(models.Model):
-    """One try at one image and its outcome."""
-
-    image = models.ForeignKey(VenueImage, on_delete=models.CASCADE, related_name="attempts")
-    operation = models.ForeignKey(Operation, null=True, on_delete=models.SET_NULL, related_name="attempts")
-    started_at = models.DateTimeField()
-    host = models.CharField(max_length=260, blank=True, default="")
-    #: None: the image was stored.
-    error_type = models.CharField(max_length=40, null=True)
-    error_message = models.TextField(blank=True, default="")
-    http_status = models.PositiveSmallIntegerField(null=True)
-    byte_size = models.BigIntegerField(default=0)
-    seconds = models.FloatField(default=0)
-
-    class Meta:
-        ordering = ("id",)
-        indexes = (models.Index(fields=("image", "id"), name="upload_attempt_image"),)
-
-    def __str__(self) -> str:
-        return f"attempt at image {self.image_id}"
-
-
-class Worker(models.Model):
-    """A process that uploads images, and when it was last heard of."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
-    #: ``worker`` takes jobs; ``command`` does the work of one command.
-    kind = models.CharField(max_length=20)
-    hostname = models.CharField(max_length=260)
-    pid = models.PositiveIntegerField()
-    started_at = models.DateTimeField(default=timezone.now, db_default=Now())
-    heartbeat_at = models.DateTimeField(default=timezone.now, db_default=Now())
-
-    class Meta:
-        ordering = ("started_at",)
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.hostname}:{self.pid}"
