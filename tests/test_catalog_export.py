@@ -29,7 +29,9 @@ def test_a_venue_is_exported_with_its_images(tmp_path: Path) -> None:
         extra={"country": "Argentina", "name": "not this one"},
     )
     stored = make_image(venue, UploadStatus.UPLOADED, provider_url="https://x.example/1.jpg", sha256="a" * 64)
-    VenueImage.objects.filter(pk=stored.pk).update(byte_size=5, width=1, height=2, attribution="Ann")
+    VenueImage.objects.filter(pk=stored.pk).update(
+        byte_size=5, width=1, height=2, attribution="Ann", licence="CC0", page_url="https://photos.example/1"
+    )
     failed = make_image(venue, UploadStatus.FAILED, ErrorType.NOT_FOUND, provider_url="https://x.example/2.jpg")
 
     result = export_file(tmp_path / "out.jsonl")
@@ -63,6 +65,8 @@ def test_a_venue_is_exported_with_its_images(tmp_path: Path) -> None:
                 "width": 1,
                 "height": 2,
                 "attribution": "Ann",
+                "licence": "CC0",
+                "page_url": "https://photos.example/1",
             },
             {
                 "id": failed.pk,
@@ -80,6 +84,8 @@ def test_a_venue_is_exported_with_its_images(tmp_path: Path) -> None:
                 "width": None,
                 "height": None,
                 "attribution": None,
+                "licence": None,
+                "page_url": None,
             },
         ],
     }

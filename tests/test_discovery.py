@@ -12,10 +12,11 @@ import pytest
 
 from tests.catalogue import import_venue
 from tests.factories import make_image
+from tests.providers.asking import choices_of
 from tests.runtimes import in_runtime
-from venue_images import discovery, photo_urls, venue_ledger
-from venue_images.discovery import Asked
-from venue_images.errors import ErrorType, SettingsError, UsageError, UserError
+from venue_images import discovery, photo_urls, provider_api, venue_ledger
+from venue_images.discovery import Asked, Usable
+from venue_images.errors import ErrorType, UsageError, UserError
 from venue_images.models import Provider as ProviderRow
 from venue_images.models import UploadStatus, Venue
 from venue_images.providers import PROVIDERS, Photo, Provider, ProviderApi, VenueRecord
@@ -43,8 +44,8 @@ def twin(sandbox: Sandbox, set_environment: Callable[..., None]) -> Callable[[st
 
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each provider has one second."""
-    monkeypatch.setattr(discovery, "PROVIDER_TIMEOUT", 1)
+    """Each call may take one second."""
+    monkeypatch.setattr(provider_api, "TIMEOUT", 1)
 
 
 def find(venue: Venue, providers: Sequence[Provider], limit: int = 25) -> tuple[list[Photo], dict[str, Asked]]:
@@ -52,15 +53,16 @@ def find(venue: Venue, providers: Sequence[Provider], limit: int = 25) -> tuple[
         async with runtime.pool.connection() as connection:
             loaded = await venue_ledger.load(connection, venue.pk)
         assert loaded
-        return await discovery.find_photos(runtime, loaded, providers, limit)
+        asked = [Usable(provider, choices_of(provider)).asked_through(runtime) for provider in providers]
+        return await discovery.find_photos(asked, loaded, limit), asked
 
     photos, asked = in_runtime(work)
-    return photos, {one.provider.info.name: one for one in asked}
+    return photos, {one.name: one for one in asked}
 
 
 def usable(names: Sequence[str] | None = None) -> list[str]:
     found = in_runtime(lambda runtime: discovery.usable_providers(runtime, names))
-    return [provider.info.name for provider in found]
+    return [one.name for one in found]
 
 
 def place_of(name: str) -> str:
@@ -96,7 +98,7 @@ def test_the_providers_are_asked_at_the_same_time_and_no_more_than_five_at_once(
 @pytest.mark.parametrize(
     ("fault", "error_type"),
     [
-        (Fault("status", status=400), "http_error"),
+        (Fault("status", status=400), "not_found"),
         (Fault("status", status=401), "provider_key"),
         (Fault("status", status=403), "provider_key"),
         (Fault("status", status=404), "not_found"),
@@ -255,7 +257,24 @@ def test_without_room_nothing_is_chosen(sandbox: Sandbox, tmp_path: Path, limit:
 # Which providers
 
 
-def test_active_providers_are_used_in_the_order_of_their_priority(sandbox: Sandbox) -> None:
+@pytest.fixture
+def two_providers(sandbox: Sandbox) -> None:
+    """The owner wants the catalogue's own photos and those of Google Places, and no others."""
+    ProviderRow.objects.exclude(name__in=["catalog", "google_places"]).update(active=False)
+
+
+def test_without_any_setting_the_providers_that_need_no_key_are_used() -> None:
+    assert usable() == ["catalog", "wikimedia_commons", "openverse"]
+
+
+def test_with_every_key_all_are_used_but_those_that_wait_for_the_owner(sandbox: Sandbox) -> None:
+    names = usable()
+    assert set(names) == {name for name, provider in PROVIDERS.items() if provider.info.active}
+    priorities = [(PROVIDERS[name].info.priority, name) for name in names]
+    assert priorities == sorted(priorities)
+
+
+def test_active_providers_are_used_in_the_order_of_their_priority(two_providers: None) -> None:
     assert usable() == ["catalog", "google_places"]
     ProviderRow.objects.filter(name="google_places").update(priority=5)
     assert usable() == ["google_places", "catalog"]
@@ -263,13 +282,13 @@ def test_active_providers_are_used_in_the_order_of_their_priority(sandbox: Sandb
     assert usable() == ["google_places"]
 
 
-def test_a_provider_of_another_version_is_passed_over(sandbox: Sandbox) -> None:
+def test_a_provider_of_another_version_is_passed_over(two_providers: None) -> None:
     ProviderRow.objects.create(name="provider_of_tomorrow")
     assert usable() == ["catalog", "google_places"]
 
 
 def test_a_provider_without_its_key_is_left_out_and_naming_it_says_what_to_set(
-    sandbox: Sandbox, set_environment: Callable[..., None]
+    two_providers: None, set_environment: Callable[..., None]
 ) -> None:
     set_environment(GOOGLE_PLACES_API_KEY="")
     assert usable() == ["catalog"]
@@ -278,7 +297,7 @@ def test_a_provider_without_its_key_is_left_out_and_naming_it_says_what_to_set(
 
 
 def test_a_provider_whose_photos_may_not_be_kept_is_left_out_and_naming_it_says_why(
-    sandbox: Sandbox, set_environment: Callable[..., None]
+    two_providers: None, set_environment: Callable[..., None]
 ) -> None:
     set_environment(GOOGLE_PLACES_STORAGE_POLICY="none")
     assert usable() == ["catalog"]
@@ -286,10 +305,34 @@ def test_a_provider_whose_photos_may_not_be_kept_is_left_out_and_naming_it_says_
         usable(["google_places"])
 
 
-def test_a_policy_that_makes_no_sense_is_refused(sandbox: Sandbox, set_environment: Callable[..., None]) -> None:
+def test_what_a_providers_terms_forbid_is_left_out_and_naming_it_says_what_the_owner_may_set(
+    two_providers: None, set_environment: Callable[..., None]
+) -> None:
+    set_environment(GOOGLE_PLACES_STORAGE_POLICY="")
+    assert usable() == ["catalog"]
+    with pytest.raises(UserError, match=r"because of its terms.*Set GOOGLE_PLACES_STORAGE_POLICY=store"):
+        usable(["google_places"])
+
+
+def test_a_provider_that_has_no_photos_is_used_whatever_its_policy_says(sandbox: Sandbox) -> None:
+    assert PROVIDERS["geoapify"].info.storage_policy == "none"
+    assert "geoapify" in usable()
+
+
+def test_the_owners_row_goes_before_what_is_known_of_the_provider(sandbox: Sandbox) -> None:
+    ProviderRow.objects.filter(name="google_places").update(cost_per_image="0.5", limit_per_day=3, geocode=True)
+    [one] = in_runtime(lambda runtime: discovery.usable_providers(runtime, ["google_places"]))
+    assert (one.choices.cost_per_image, one.choices.geocode) == (Decimal("0.5"), True)
+    assert one.choices.limits == {"minute": 600, "day": 3}
+
+
+def test_a_provider_whose_policy_makes_no_sense_is_left_out(
+    sandbox: Sandbox, set_environment: Callable[..., None]
+) -> None:
     set_environment(CATALOG_STORAGE_POLICY="perhaps")
-    with pytest.raises(SettingsError, match="CATALOG_STORAGE_POLICY='perhaps'"):
-        usable()
+    assert "catalog" not in usable()
+    with pytest.raises(UserError, match="CATALOG_STORAGE_POLICY='perhaps': must be store, hotlink or none"):
+        usable(["catalog"])
 
 
 def test_naming_providers_chooses_them_even_inactive_ones_each_once(sandbox: Sandbox) -> None:
@@ -301,5 +344,5 @@ def test_naming_providers_chooses_them_even_inactive_ones_each_once(sandbox: San
 
 
 def test_naming_a_provider_that_is_not_there_tells_those_that_are(sandbox: Sandbox) -> None:
-    with pytest.raises(UsageError, match="no provider 'gogle'; known: catalog, google_places"):
+    with pytest.raises(UsageError, match=f"no provider 'gogle'; known: {', '.join(sorted(PROVIDERS))}"):
         usable(["gogle"])

@@ -61,7 +61,7 @@ HOST_FAULTS = [
 #: What no fault of a host, a disk or a provider makes on an image, and the test that makes it another way.
 ELSEWHERE = {
     "worker_lost": ("test_worker.py", "test_killed_workers_lose_nothing"),
-    "unknown_error": ("test_uploads.py", "test_an_error_that_nobody_has_thought_of_loses_nothing"),
+    "unknown_error": ("test_upload_failures.py", "test_an_error_that_nobody_has_thought_of_loses_nothing"),
     "provider_key": ("providers/test_google_places.py", "test_a_refusal_has_the_type_of_its_status"),
     "provider_quota": ("providers/test_google_places.py", "test_a_refusal_has_the_type_of_its_status"),
 }

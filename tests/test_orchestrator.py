@@ -1,28 +1,24 @@
-"""What one enrichment and one retry do to a venue, and what they never do."""
+"""What one enrichment does to a venue, and what it never does."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from django.utils import timezone
 
 from tests.catalogue import import_venue
-from tests.conftest import Workers
 from tests.factories import make_image, make_venue
 from tests.runtimes import in_runtime
-from venue_images import cleanup_now, cleanup_scheduler, enrichment_job, failed_upload_retry_worker, orchestrator
+from venue_images import cleanup_now, discovery, enrichment_job, failed_upload_retry_worker, orchestrator
 from venue_images.errors import UsageError, UserError
-from venue_images.image_ledger import Scope
-from venue_images.models import Operation, UploadAttempt, UploadStatus, Venue, VenueImage
+from venue_images.models import Operation, ProviderCheck, UploadAttempt, UploadStatus, Venue, VenueImage
 from venue_images.operation_log import OperationResult
 from venue_images.runtime import Runtime
 from venue_images.sandbox import Fault, Sandbox
@@ -30,7 +26,7 @@ from venue_images.sandbox import Fault, Sandbox
 pytestmark = pytest.mark.usefixtures("jobs", "images_folder")
 
 UPLOADED = UploadStatus.UPLOADED
-PLACES = "/google_places/v1/places/*"
+DETAILS = "/google_places/v1/places/sandbox-opera"
 MEDIA = "/google_places/v1/places/sandbox-opera/photos/*"
 
 
@@ -44,6 +40,10 @@ def opera(sandbox: Sandbox, folder: Path, *, own: int = 0, google: int = 0) -> V
     urls = [sandbox.photo_url(f"opera/{number}.jpg") for number in range(1, own + 1)]
     ids = {"google_places": "sandbox-opera"} if google else {}
     return import_venue(folder, "opera", urls, provider_ids=ids)
+
+
+async def usable_names(runtime: Runtime) -> list[str]:
+    return [usable.name for usable in await discovery.usable_providers(runtime)]
 
 
 def rows(**conditions: Any) -> list[Any]:
@@ -71,7 +71,12 @@ def test_a_venue_gets_the_photos_of_all_providers(sandbox: Sandbox, images_folde
     operation = Operation.objects.get()
     assert (operation.kind, operation.state) == (Operation.Kind.ENRICHMENT, Operation.State.SUCCEEDED)
     assert (operation.images_discovered, operation.images_uploaded) == (7, 7)
-    assert set(operation.provider_results) == {"catalog", "google_places"}
+    answers = operation.provider_results
+    assert {name: answer["photos"] for name, answer in answers.items() if answer["photos"]} == {
+        "catalog": 3,
+        "google_places": 4,
+    }
+    assert set(answers) == set(in_runtime(usable_names))
     assert operation.finished_at
     assert UploadAttempt.objects.filter(operation=operation).count() == 7
     venue.refresh_from_db()
@@ -164,7 +169,8 @@ def test_only_the_named_providers_are_asked(sandbox: Sandbox, tmp_path: Path) ->
         (["gogle"], {}, UsageError, "no provider 'gogle'"),
         (["google_places"], {"GOOGLE_PLACES_API_KEY": ""}, UserError, "set GOOGLE_PLACES_API_KEY"),
         (["google_places"], {"GOOGLE_PLACES_STORAGE_POLICY": "none"}, UserError, "may not be kept"),
-        (None, {"GOOGLE_PLACES_STORAGE_POLICY": "maybe"}, UserError, "must be store, hotlink or none"),
+        (["google_places"], {"GOOGLE_PLACES_STORAGE_POLICY": ""}, UserError, "because of its terms"),
+        (["google_places"], {"GOOGLE_PLACES_STORAGE_POLICY": "maybe"}, UserError, "must be store, hotlink or none"),
     ],
 )
 def test_a_provider_that_can_not_be_used_is_a_mistake_before_anything_is_done(  # noqa: PLR0917 - pytest names them all
@@ -201,14 +207,40 @@ def test_a_venue_without_any_photo_is_checked(sandbox: Sandbox, tmp_path: Path) 
     assert venue.images_checked_at
 
 
-def test_a_venue_is_not_checked_when_no_provider_answered(sandbox: Sandbox, tmp_path: Path) -> None:
-    sandbox.script(PLACES.replace("*", "sandbox-opera"), Fault("status", status=503), times=1)
+def test_a_venue_is_not_checked_when_a_provider_did_not_answer(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.script(DETAILS, Fault("status", status=503), times=1)
     venue = opera(sandbox, tmp_path, google=2)
-    assert enrich(venue, providers=["google_places"]).images_discovered == 0
+    first = enrich(venue)
+    assert (first.images_discovered, first.metered_calls) == (0, 1)
+    assert first.due_in
     venue.refresh_from_db()
     assert venue.images_checked_at is None
     assert Operation.objects.get().state == Operation.State.FAILED
-    assert enrich(venue, providers=["google_places"]).images_uploaded == 2
+
+    too_early = enrich(venue, providers=["google_places"])
+    assert (too_early.metered_calls, too_early.provider_results) == (0, {})
+    assert too_early.due_in
+    assert 0 < too_early.due_in <= first.due_in
+
+    again = enrich(venue, force=True)
+    assert (again.images_uploaded, again.due_in) == (2, None)
+    venue.refresh_from_db()
+    assert venue.images_checked_at
+
+
+def test_a_provider_that_failed_is_left_alone_after_three_times_until_somebody_asks(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.script(DETAILS, Fault("status", status=503), times=3)
+    venue = opera(sandbox, tmp_path, google=2)
+    waits = []
+    for _ in range(3):
+        waits.append(enrich(venue).due_in)
+        ProviderCheck.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
+    assert [wait is None for wait in waits] == [False, False, True]
+    assert ProviderCheck.objects.get(provider="google_places").failures == 3
+    assert enrich(venue).images_uploaded == 2
+    assert ProviderCheck.objects.get(provider="google_places").failures == 0
 
 
 # Terms
@@ -334,125 +366,6 @@ def test_two_enrichments_at_once_download_each_photo_once(
     )
     assert {len(sandbox.hits(image.provider_url)) for image in VenueImage.objects.all()} == {1}
     assert len(list(images_folder.rglob("*.jpg"))) == 8
-
-
-# Retry
-
-
-def test_a_retry_makes_no_provider_call_even_when_everything_has_failed(
-    sandbox: Sandbox, tmp_path: Path, images_folder: Path
-) -> None:
-    sandbox.script("/opera/*", Fault("status", status=503), times=1)
-    venue = opera(sandbox, tmp_path, own=5, google=5)
-    assert enrich(venue).images_failed == 10
-    calls = sandbox.metered_calls
-    checked_at(venue, None)
-
-    result = enrich(venue, retry_failed_only=True, scope=Scope(asked_at=datetime.now(UTC)), force=True)
-
-    assert (result.images_tried, result.images_uploaded) == (10, 10)
-    assert (result.metered_calls, result.cost_usd) == (0, Decimal(0))
-    assert not result.provider_results
-    assert sandbox.metered_calls == calls == {"google_places": 6}
-    assert len(sandbox.hits(PLACES)) == 6
-    retry = Operation.objects.get(kind=Operation.Kind.RETRY)
-    assert (retry.images_uploaded, retry.metered_calls, retry.state) == (10, 0, Operation.State.SUCCEEDED)
-
-
-def test_a_retry_without_anything_to_do_leaves_no_trace(sandbox: Sandbox, tmp_path: Path) -> None:
-    venue = opera(sandbox, tmp_path, own=2)
-    make_image(venue, UploadStatus.PERMANENTLY_FAILED, "gone")
-    assert enrich(venue, retry_failed_only=True).venues == 0
-    assert not Operation.objects.exists()
-    assert sandbox.hits("*") == []
-
-
-def test_a_retry_tries_only_what_has_failed(sandbox: Sandbox, tmp_path: Path) -> None:
-    sandbox.script("/opera/2.jpg", Fault("status", status=502), times=1)
-    sandbox.script("/opera/3.jpg", Fault("status", status=410))
-    venue = opera(sandbox, tmp_path, own=4)
-    enrich(venue)
-    before = rows(upload_status__in=[UPLOADED, UploadStatus.PERMANENTLY_FAILED])
-    result = failed_upload_retry_worker.perform_now(venue)
-    assert (result.images_tried, result.images_uploaded) == (1, 1)
-    assert [len(sandbox.hits(f"/opera/{number}.jpg")) for number in (1, 2, 3, 4)] == [1, 2, 1, 1]
-    assert [row for row in rows() if row["id"] in {each["id"] for each in before}] == before
-
-
-@pytest.mark.parametrize("as_date", [False, True])
-def test_the_hosts_retry_after_is_never_undercut_by_a_retry_now(
-    sandbox: Sandbox, tmp_path: Path, as_date: bool
-) -> None:
-    url = sandbox.photo_url("opera/1.jpg")
-    sandbox.script(url, Fault("status", status=503, retry_after=2, retry_after_date=as_date), times=1)
-    venue = opera(sandbox, tmp_path, own=1)
-    enrich(venue)
-    first = sandbox.hits(url)[0].wall
-    while len(sandbox.hits(url)) == 1:
-        assert time.time() < first + 10
-        failed_upload_retry_worker.perform_now(venue)
-        enrich(venue, force=True)
-        enrich(venue, retry_failed_only=True, scope=Scope(asked_at=datetime.now(UTC)))
-    assert sandbox.hits(url)[1].wall - first >= 2
-    assert VenueImage.objects.get().upload_status == UPLOADED
-
-
-def test_the_hosts_retry_after_is_never_undercut_by_a_cleanup_now(sandbox: Sandbox, tmp_path: Path) -> None:
-    soon, late = sandbox.photo_url("opera/1.jpg"), sandbox.photo_url("opera/2.jpg")
-    sandbox.script(soon, Fault("status", status=503, retry_after=2), times=1)
-    sandbox.script(late, Fault("status", status=503, retry_after=600), times=1)
-    enrich(opera(sandbox, tmp_path, own=2))
-    report = cleanup_now.perform_now()
-    assert report["images_recovered"] == 1
-    first, second = sandbox.hits(soon)
-    assert second.monotonic - first.monotonic >= 2
-    assert len(sandbox.hits(late)) == 1
-
-
-def test_the_hosts_retry_after_is_never_undercut_by_jobs(sandbox: Sandbox, tmp_path: Path, workers: Workers) -> None:
-    """A host that asks for time again and again gets it each time, however often somebody clicks."""
-    url = sandbox.photo_url("opera/1.jpg")
-    sandbox.script(url, Fault("status", status=503, retry_after=1.5), times=2)
-    enrich(opera(sandbox, tmp_path, own=1))
-    workers.start()
-    deadline = time.monotonic() + 30
-    while not VenueImage.objects.filter(upload_status=UPLOADED).exists():
-        assert time.monotonic() < deadline
-        cleanup_scheduler.enqueue()
-        time.sleep(0.1)
-    times = [hit.monotonic for hit in sandbox.hits(url)]
-    assert len(times) == 3
-    assert min(times[1] - times[0], times[2] - times[1]) >= 1.5
-
-
-# The number of statements
-
-
-@pytest.mark.parametrize("photos", [1, 20])
-def test_the_number_of_statements_does_not_depend_on_the_number_of_photos(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: int
-) -> None:
-    statements: list[str] = []
-    execute = psycopg.AsyncCursor.execute
-
-    async def counted(cursor: psycopg.AsyncCursor[Any], query: Any, *args: Any, **options: Any) -> Any:
-        statements.extend(filter(None, [str(query).strip()]))  # the pool checks a connection with an empty one
-        return await execute(cursor, query, *args, **options)
-
-    sandbox.script("/opera/*", Fault("status", status=503), times=1)
-    venue = opera(sandbox, tmp_path, own=photos)
-
-    async def work(runtime: Runtime) -> tuple[int, int]:
-        monkeypatch.setattr(psycopg.AsyncCursor, "execute", counted)
-        await orchestrator.enrich_venue(venue, runtime=runtime)
-        enrichment = len(statements)
-        scope = Scope(asked_at=datetime.now(UTC))
-        await orchestrator.enrich_venue(venue, retry_failed_only=True, scope=scope, runtime=runtime)
-        return enrichment, len(statements) - enrichment
-
-    counts = in_runtime(work)
-    assert VenueImage.objects.filter(upload_status=UPLOADED).count() == photos
-    assert counts == (8, 5), "\n".join(statements)
 
 
 def test_it_works_in_a_running_loop_and_with_an_id_or_a_venue(sandbox: Sandbox) -> None:

@@ -1,30 +1,21 @@
-"""The upload of claimed images: what is stored, what is adopted, what is taken back, and what no failure can lose."""
+"""The upload of claimed images: what is stored, what is adopted, what is taken back."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import hashlib
-import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.db import connections
-from django.utils import timezone
-from psycopg import AsyncConnection
-from psycopg.rows import scalar_row
 
 from tests.factories import make_image, make_venue
-from tests.runtimes import in_runtime, new_connection
-from venue_images import image_ledger, uploads
-from venue_images.errors import ErrorType, UploadError
-from venue_images.image_ledger import ClaimedImage, Scope
+from tests.runtimes import in_runtime
+from tests.uploading import SLUG, claimed, key_of, make, place, refuse, stored_files, upload
+from venue_images import uploads
 from venue_images.models import UploadAttempt, UploadStatus, VenueImage
 from venue_images.providers import PROVIDERS
 from venue_images.runtime import Runtime
@@ -33,50 +24,7 @@ from venue_images.uploads import UploadCounts
 
 pytestmark = pytest.mark.usefixtures("transactional_db", "images_folder")
 
-SLUG = "blue-note"
 UPLOADED, FAILED = UploadStatus.UPLOADED, UploadStatus.FAILED
-
-
-def make(sandbox: Sandbox, path: str, **fields: Any) -> VenueImage:
-    """A pending image of a photo of the sandbox; every one has a venue of its own."""
-    return make_image(make_venue(), provider_url=sandbox.photo_url(path), **fields)
-
-
-async def claimed(runtime: Runtime, images: Sequence[VenueImage]) -> list[ClaimedImage]:
-    found: list[ClaimedImage] = []
-    async with runtime.pool.connection() as connection:
-        for venue in dict.fromkeys(image.venue_id for image in images):
-            scope = Scope(asked_at=timezone.now())
-            found += await image_ledger.claim(connection, venue, runtime.worker_id, scope, 3)
-    return found
-
-
-def upload(*images: VenueImage, slug: str = SLUG) -> UploadCounts:
-    """Claim, download, store, settle; the rows are read again."""
-
-    async def work(runtime: Runtime) -> UploadCounts:
-        return await uploads.upload_images(runtime, slug, await claimed(runtime, images), None)
-
-    counts = in_runtime(work)
-    for image in images:
-        image.refresh_from_db()
-    return counts
-
-
-def key_of(image: VenueImage, extension: str = "jpg", slug: str = SLUG) -> str:
-    return f"venues/{slug}/ct-{image.url_hash}.{extension}"
-
-
-def place(folder: Path, key: str, body: bytes) -> Path:
-    """An object that lies in the storage already."""
-    file = folder / key
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(body)
-    return file
-
-
-def stored_files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 # Success
@@ -286,212 +234,3 @@ def test_a_storage_that_fails_while_taking_back_spoils_nothing_else(
     good.refresh_from_db()
     assert (counts.uploaded, good.upload_status) == (1, UPLOADED)
     assert f"image.orphan_left key={key_of(lost)}" in caplog.text
-
-
-# Failures
-
-
-def refuse(monkeypatch: pytest.MonkeyPatch, call: str, number: int, *, only: str = "") -> None:
-    """Let the operating system refuse this call with this error, as it does for a full or broken disk."""
-    real = getattr(os, call)
-
-    def refused(path: object, *args: object, **options: object) -> object:
-        if only in str(path):
-            raise OSError(number, os.strerror(number))
-        return real(path, *args, **options)
-
-    monkeypatch.setattr(os, call, refused)
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_storage_that_a_person_has_to_mend_costs_no_attempt(
-    sandbox: Sandbox, images_folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    image = make(sandbox, "opera/1.jpg")
-    with monkeypatch.context() as broken:
-        refuse(broken, "fsync", number)
-        for _ in range(4):
-            VenueImage.objects.update(error_type="rate_limited", retry_count=0)
-            counts = upload(image)
-    assert (image.upload_status, image.error_type, image.retry_count) == (FAILED, "storage_config", 0)
-    assert dict(counts.by_error_type) == {"storage_config": 1}
-    assert image.error_message
-    assert stored_files(images_folder) == set()
-    assert upload(image).uploaded == 0
-
-    VenueImage.objects.update(upload_status=UploadStatus.PENDING)
-    assert upload(image).uploaded == 1
-    assert (images_folder / image.storage_key).read_bytes() == sandbox.photo_bytes(image.provider_url)
-
-
-def test_a_storage_that_does_not_answer_costs_attempts_and_is_given_up(
-    sandbox: Sandbox, images_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image = make(sandbox, "opera/1.jpg")
-    refuse(monkeypatch, "fsync", errno.EIO)
-    seen = []
-    for _ in range(4):
-        upload(image)
-        seen.append((image.upload_status, image.error_type, image.retry_count))
-    given_up = (UploadStatus.PERMANENTLY_FAILED, "storage_unavailable", 3)
-    assert seen == [(FAILED, "storage_unavailable", 1), (FAILED, "storage_unavailable", 2), given_up, given_up]
-    assert len(sandbox.hits(image.provider_url)) == 3
-
-
-class UnheardOfError(Exception):
-    """Something that nobody has thought of."""
-
-
-@contextmanager
-def storage_that_raises(runtime: Runtime, error: Exception, only: str) -> Iterator[None]:
-    put = runtime.storage.put
-
-    async def broken(key: str, body: bytes, content_type: str) -> bool:
-        if only in key:
-            raise error
-        return await put(key, body, content_type)
-
-    runtime.storage.put = broken  # type: ignore[method-assign]
-    yield
-
-
-def test_an_error_that_nobody_has_thought_of_loses_nothing(
-    sandbox: Sandbox, images_folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    venue = make_venue()
-    images = [make_image(venue, provider_url=sandbox.photo_url(f"opera/{number}.jpg")) for number in range(1, 6)]
-    odd = images[2]
-
-    async def work(runtime: Runtime) -> UploadCounts:
-        with storage_that_raises(runtime, UnheardOfError("sk-secret"), only=odd.url_hash):
-            return await uploads.upload_images(runtime, SLUG, await claimed(runtime, images), None)
-
-    with caplog.at_level(logging.ERROR):
-        counts = in_runtime(work)
-
-    assert (counts.uploaded, counts.failed, dict(counts.by_error_type)) == (4, 1, {"unknown_error": 1})
-    odd.refresh_from_db()
-    assert (odd.upload_status, odd.error_type, odd.retry_count) == (FAILED, "unknown_error", 1)
-    assert odd.error_message == "Unexpected: UnheardOfError"
-    assert f"image.unexpected_error image={odd.pk}" in caplog.text
-    assert UploadAttempt.objects.count() == 5
-
-
-def test_a_storage_that_refuses_one_image_does_not_spoil_the_others(sandbox: Sandbox) -> None:
-    venue = make_venue()
-    images = [make_image(venue, provider_url=sandbox.photo_url(f"opera/{number}.jpg")) for number in (1, 2, 3)]
-    refusal = UploadError(ErrorType.STORAGE_UNAVAILABLE, "busy")
-
-    async def work(runtime: Runtime) -> UploadCounts:
-        with storage_that_raises(runtime, refusal, only=images[0].url_hash):
-            return await uploads.upload_images(runtime, SLUG, await claimed(runtime, images), None)
-
-    assert in_runtime(work).uploaded == 2
-    assert dict(VenueImage.objects.values_list("error_type", "retry_count")) == {"storage_unavailable": 1, None: 0}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what happens elsewhere sets no event here
-            await asyncio.sleep(0.01)
-
-
-def test_images_whose_upload_is_cancelled_are_given_back_at_once(sandbox: Sandbox) -> None:
-    image = make(sandbox, "opera/1.jpg", retry_count=1)
-    sandbox.script(image.provider_url, Fault("delay", delay=20), times=1)
-
-    async def work(runtime: Runtime) -> None:
-        images = await claimed(runtime, [image])
-        task = asyncio.create_task(uploads.upload_images(runtime, SLUG, images, None))
-        await until(lambda: bool(sandbox.hits(image.provider_url)))
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    in_runtime(work)
-    image.refresh_from_db()
-    assert (image.upload_status, image.error_type, image.retry_count) == (FAILED, "worker_lost", 1)
-    assert upload(image).uploaded == 1
-
-
-def test_images_that_have_not_begun_when_the_process_is_to_end_are_given_back_untouched(sandbox: Sandbox) -> None:
-    venue = make_venue()
-    fresh = make_image(venue, provider_url=sandbox.photo_url("opera/1.jpg"))
-    failed = make_image(venue, FAILED, "rate_limited", provider_url=sandbox.photo_url("opera/2.jpg"))
-
-    async def work(runtime: Runtime) -> UploadCounts:
-        images = await claimed(runtime, [fresh, failed])
-        runtime.stopping.set()
-        return await uploads.upload_images(runtime, SLUG, images, None)
-
-    counts = in_runtime(work)
-    fresh.refresh_from_db()
-    failed.refresh_from_db()
-    assert (counts.uploaded, counts.failed) == (0, 0)
-    assert (fresh.upload_status, fresh.error_type) == (UploadStatus.PENDING, None)
-    assert (failed.upload_status, failed.error_type, failed.retry_count) == (FAILED, "rate_limited", 1)
-    assert sandbox.hits("*") == []
-    assert upload(fresh, failed).uploaded == 2
-
-
-def test_a_connection_that_is_lost_while_settling_loses_no_result(
-    sandbox: Sandbox, images_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The settling waits for a lock when the server ends its connection."""
-    monkeypatch.setattr(uploads, "SETTLE_PAUSES", (0.05, 0.05))
-    image = make(sandbox, "opera/1.jpg")
-
-    async def work(runtime: Runtime) -> UploadCounts:
-        images = await claimed(runtime, [image])
-        async with await new_connection() as other:
-            async with other.transaction():
-                await other.execute("SELECT FROM venue_images_venueimage FOR UPDATE")
-                upload = asyncio.create_task(uploads.upload_images(runtime, SLUG, images, None))
-                await cut_the_waiting(other)
-            return await upload
-
-    assert in_runtime(work).uploaded == 1
-    image.refresh_from_db()
-    assert image.upload_status == UPLOADED
-    assert len(sandbox.hits(image.provider_url)) == UploadAttempt.objects.count() == 1
-
-
-async def cut_the_waiting(connection: AsyncConnection) -> None:
-    """End the connection that waits for a lock, once there is one."""
-    async with asyncio.timeout(10):
-        async with connection.cursor(row_factory=scalar_row) as cursor:
-            while True:
-                await cursor.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                )
-                if await cursor.fetchone():
-                    return
-                await asyncio.sleep(0.01)
-
-
-# Retry-After
-
-
-@pytest.mark.parametrize(("retry_after", "as_date"), [(120.0, False), (120.0, True)])
-def test_what_the_host_asked_for_is_the_floor(sandbox: Sandbox, retry_after: float, as_date: bool) -> None:
-    image = make(sandbox, "arena/1.jpg")
-    fault = Fault("status", status=503, retry_after=retry_after, retry_after_date=as_date)
-    sandbox.script(image.provider_url, fault, times=1)
-    started = timezone.now()
-    upload(image)
-    assert image.not_before
-    assert 120 <= (image.not_before - started).total_seconds() < 130
-    assert upload(image).uploaded == 0
-    assert len(sandbox.hits(image.provider_url)) == 1
-
-
-def test_a_failure_waits_for_our_own_back_off_and_a_final_one_for_nothing(sandbox: Sandbox) -> None:
-    venue = make_venue()
-    again, never = (make_image(venue, provider_url=sandbox.photo_url(f"arena/{number}.jpg")) for number in (1, 2))
-    sandbox.script(again.provider_url, Fault("status", status=502))
-    sandbox.script(never.provider_url, Fault("status", status=410))
-    upload(again, never)
-    assert again.next_attempt_at
-    assert timezone.now() - again.next_attempt_at < timedelta(minutes=1)
-    assert again.not_before is None
-    assert never.next_attempt_at is None

@@ -11,8 +11,8 @@ import psycopg
 from django.db.models import Avg, Count
 from psycopg.rows import tuple_row
 
-from venue_images import cleanup_scheduler, job_queue, orchestrator
-from venue_images.conf import settings
+from venue_images import cleanup_scheduler, image_ledger, job_queue, orchestrator
+from venue_images.conf import settings, unwanted_providers
 from venue_images.errors import ErrorType, retried_types
 from venue_images.image_ledger import Scope
 from venue_images.models import CleanupRun, Provider, Trigger, UploadAttempt, VenueImage
@@ -54,7 +54,7 @@ def perform_now(
     run = CleanupRun.objects.create(trigger=Trigger.COMMAND, include_ambiguous=include_ambiguous)
     try:
         cleanup_scheduler.begin(run)
-        retryable = [venue for page in cleanup_scheduler.retryable_pages(include_ambiguous) for venue in page]
+        retryable = cleanup_scheduler.retryable_venues(include_ambiguous=include_ambiguous)
         run.venues_queued = len(retryable)
         venues = list(dict.fromkeys([*retryable, *cleanup_scheduler.unfinished_venues()]))
         scope = Scope(ambiguous=include_ambiguous, asked_at=job_queue.database_time(), once=True)
@@ -81,23 +81,30 @@ async def _retry(
         total = await orchestrator.enrich_venues(runtime, venues, **options)
         while waiting := await _held_by_host(runtime, scope):
             await asyncio.sleep(max(waiting.values()))
-            total.add(await orchestrator.enrich_venues(runtime, list(waiting), **options))
+            once_more = await orchestrator.enrich_venues(runtime, list(waiting), **options)
+            total.add(once_more)
+            if not once_more.images_tried and not max(waiting.values()):
+                break
     return total
 
 
 async def _held_by_host(runtime: Runtime, scope: Scope) -> dict[int, float]:
-    """Venues with images that were not tried yet because a host wants a little more time, and the seconds until then."""
-    parameters = [retried_types(on_request=scope.ambiguous), settings().max_attempts, scope.asked_at, PATIENCE]
+    """Venues with images that were not tried yet because a host or a circuit wants a little more time, and how much."""
+    types = retried_types(on_request=scope.ambiguous)
+    parameters = [types, settings().max_attempts, scope.asked_at, unwanted_providers(), PATIENCE]
     async with (
         runtime.pool.connection() as connection,
         psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor,
     ):
         await cursor.execute(
-            """
-            SELECT venue_id, greatest(extract(epoch FROM max(not_before) - now()), 0)::float8 FROM venue_images_venueimage
-            WHERE upload_status = 'failed' AND error_type = ANY(%s) AND retry_count < %s AND not_before IS NOT NULL
-              AND (claimed_at IS NULL OR claimed_at < %s) AND not_before < now() + make_interval(secs => %s)
-            GROUP BY venue_id
+            f"""
+            SELECT venue_id, greatest(extract(epoch FROM max(due) - now()), 0)::float8 FROM (
+                SELECT venue_id, greatest(not_before, {image_ledger.CIRCUIT_TRY}) AS due FROM venue_images_venueimage
+                WHERE (upload_status = 'pending'
+                       OR upload_status = 'failed' AND error_type = ANY(%s) AND retry_count < %s)
+                  AND (claimed_at IS NULL OR claimed_at < %s) AND provider <> ALL(%s)
+            ) AS held
+            WHERE due < now() + make_interval(secs => %s) GROUP BY venue_id
             """,
             parameters,
         )
@@ -116,6 +123,7 @@ def _report(run: CleanupRun, total: OperationResult, seconds: float) -> dict[str
         "images_still_failed": total.images_failed - total.images_permanently_failed,
         "images_permanently_failed": total.images_permanently_failed,
         "metered_calls": total.metered_calls,
+        "saved_usd": float(total.saved_usd),
         "seconds": round(seconds, 3),
     }
 

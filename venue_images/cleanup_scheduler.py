@@ -9,23 +9,27 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
-from django.db.models import Count, Min, Value
+from django.db.models import Count, Min, Q, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from venue_images import failed_upload_retry_worker, image_ledger, job_queue
+from venue_images import circuits, failed_upload_retry_worker, image_ledger, job_queue
 from venue_images.job_queue import NewJob
 from venue_images.models import CleanupRun, Trigger, UploadStatus, VenueImage
+from venue_images.providers import PROVIDERS
 
 logger = logging.getLogger(__name__)
 
 #: Only one cleanup waits or runs at a time.
 DEDUPE_KEY = "cleanup"
 PAGE = 5000
+#: Providers whose addresses die within minutes or hours.
+SHORT_LIVED = [name for name, provider in PROVIDERS.items() if provider.info.short_lived]
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ def perform(run_id: int) -> None:
 
 
 def begin(run: CleanupRun) -> None:
-    """Start the run: give back what dead workers held, then count what there is."""
+    """Start the run: give back what dead workers held, let stopped services be tried, then count what there is."""
+    circuits.let_try()
     with connection.cursor() as cursor:
         cursor.execute(image_ledger.SWEEP)
     run.state, run.started_at = CleanupRun.State.RUNNING, timezone.now()
@@ -97,28 +102,51 @@ def finish(run: CleanupRun, state: CleanupRun.State, message: str = "") -> None:
     logger.info("cleanup.%s run=%s venues_queued=%s", state, run.pk, run.venues_queued)
 
 
-def retryable_pages(include_ambiguous: bool) -> Iterator[dict[int, datetime]]:
-    """The venues with failures to retry, and when the first of them may be tried: by pages, in the order of their ids."""
+class Retryable(NamedTuple):
+    """A venue with failures to retry."""
+
+    #: When the first of them may be tried.
+    first_due: datetime
+    #: One of them has an address that dies soon.
+    is_urgent: bool
+
+
+def retryable_pages(include_ambiguous: bool) -> Iterator[dict[int, Retryable]]:
+    """The venues with failures to retry, by their ids: by pages, in the order of the ids."""
     last, now = 0, timezone.now()
     while True:
         rows = (
             VenueImage.objects.retryable(include_ambiguous=include_ambiguous)
             .filter(venue_id__gt=last)
             .values("venue_id")
-            .annotate(first_due=Min(Coalesce("not_before", Value(now))))
+            .annotate(
+                first_due=Min(Coalesce("not_before", Value(now))),
+                urgent=Count("id", filter=Q(provider__in=SHORT_LIVED)),
+            )
             .order_by("venue_id")[:PAGE]
         )
-        page = {row["venue_id"]: row["first_due"] for row in rows}
+        page = {row["venue_id"]: Retryable(row["first_due"], row["urgent"] > 0) for row in rows}
         if not page:
             return
         yield page
         last = max(page)
 
 
-def _queue(run: CleanupRun, page: dict[int, datetime]) -> int:
+def retryable_venues(*, include_ambiguous: bool) -> list[int]:
+    """All of them, those whose addresses die soon first."""
+    venues = {venue: one for page in retryable_pages(include_ambiguous) for venue, one in page.items()}
+    return sorted(venues, key=lambda venue: (not venues[venue].is_urgent, venue))
+
+
+def _queue(run: CleanupRun, page: dict[int, Retryable]) -> int:
     now = timezone.now()
-    delays = {venue: max(due - now, timedelta(0)) for venue, due in page.items()}
-    failed_upload_retry_worker.enqueue_venues(delays, run_id=run.pk, include_ambiguous=run.include_ambiguous)
+    delays = {venue: max(one.first_due - now, timedelta(0)) for venue, one in page.items()}
+    failed_upload_retry_worker.enqueue_venues(
+        delays,
+        run_id=run.pk,
+        include_ambiguous=run.include_ambiguous,
+        urgent={venue for venue, one in page.items() if one.is_urgent},
+    )
     return len(page)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -21,15 +22,31 @@ def enqueue(*, force: bool = False) -> int:
     return sum(enqueue_batch(page, force=force) for page in _pages(None, force))
 
 
-def enqueue_venue(venue_id: int, *, force: bool = False, providers: Sequence[str] | None = None) -> bool:
+def enqueue_venue(
+    venue_id: int, *, force: bool = False, providers: Sequence[str] | None = None, geocode: bool = False
+) -> bool:
     """Queue one venue; False when it is queued or running already."""
-    return enqueue_batch([venue_id], force=force, providers=providers) > 0
+    return enqueue_batch([venue_id], force=force, providers=providers, geocode=geocode) > 0
 
 
-def enqueue_batch(venue_ids: Iterable[int], *, force: bool = False, providers: Sequence[str] | None = None) -> int:
-    """Queue these venues; the number that were not queued already."""
-    payload = {"force": force, "providers": providers, "queued_at": job_queue.database_time().isoformat()}
-    jobs = [NewJob({"venue": venue, **payload}, f"enrich:{venue}") for venue in venue_ids]
+def enqueue_batch(
+    venue_ids: Iterable[int],
+    *,
+    force: bool = False,
+    providers: Sequence[str] | None = None,
+    geocode: bool = False,
+    refresh_urls: bool = False,
+) -> int:
+    """Queue these venues; the number that were not queued already. The options are those of ``enrich_venue``."""
+    payload = {
+        "force": force,
+        "providers": providers,
+        "geocode": geocode,
+        "refresh_urls": refresh_urls,
+        "queued_at": job_queue.database_time().isoformat(),
+    }
+    prefix = "refresh" if refresh_urls else "enrich"
+    jobs = [NewJob({"venue": venue, **payload}, f"{prefix}:{venue}") for venue in venue_ids]
     return job_queue.enqueue(job_queue.ENRICH, jobs)
 
 
@@ -44,26 +61,28 @@ def stale_venues(venue_ids: Sequence[int] | None = None) -> list[int]:
 
 
 async def perform(payload: Mapping[str, Any], runtime: Runtime) -> None:
-    """Run one enrichment job; run again after a crash, it does not ask the providers a second time.
+    """Run one enrichment job; run again after a crash, it asks no provider a second time.
 
-    Images that another worker is at, or that this one had to leave, make the job wait: :class:`RetryRequested`.
+    A provider that may be asked later, and images that another worker is at or that this one had to leave, make the job
+    wait: :class:`RetryRequested`.
     """
     venue_id = int(payload["venue"])
-    force = bool(payload.get("force")) and not await _checked_since(runtime, venue_id, payload["queued_at"])
-    await orchestrator.enrich_venue(venue_id, force=force, providers=payload.get("providers"), runtime=runtime)
+    result = await orchestrator.enrich_venue(
+        venue_id,
+        force=bool(payload.get("force")),
+        providers=payload.get("providers"),
+        geocode=bool(payload.get("geocode")),
+        refresh_urls=bool(payload.get("refresh_urls")),
+        asked_at=datetime.fromisoformat(payload["queued_at"]),
+        runtime=runtime,
+    )
     async with runtime.pool.connection() as pooled:
         delay = await image_ledger.next_due(pooled, venue_id, orchestrator.NEW_IMAGES, settings().max_attempts)
+    if result.due_in is not None:
+        asked = timedelta(seconds=result.due_in)
+        delay = asked if delay is None else min(delay, asked)
     if delay is not None:
-        raise RetryRequested(delay=delay, reason="images of this venue are not done yet")
-
-
-async def _checked_since(runtime: Runtime, venue_id: int, queued_at: str) -> bool:
-    async with runtime.pool.connection() as pooled:
-        cursor = await pooled.execute(
-            "SELECT images_checked_at >= %s::timestamptz FROM venue_images_venue WHERE id = %s", [queued_at, venue_id]
-        )
-        row = await cursor.fetchone()
-    return bool(row and row[0])
+        raise RetryRequested(delay=delay, reason="a provider or an image of this venue is due later")
 
 
 def _pages(venue_ids: Sequence[int] | None, everything: bool) -> Iterator[list[int]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from pgqueuer.domain.errors import RetryRequested
 
-from venue_images import image_ledger, job_queue, orchestrator
+from venue_images import circuits, image_ledger, job_queue, orchestrator
 from venue_images.conf import settings
 from venue_images.image_ledger import Scope
 from venue_images.job_queue import NewJob
@@ -33,16 +33,23 @@ def enqueue_venue_images(venue_id: int, image_ids: Iterable[int]) -> bool:
 
 
 def enqueue_venues(
-    delays: Mapping[int, timedelta], *, run_id: int | None = None, include_ambiguous: bool = False
+    delays: Mapping[int, timedelta],
+    *,
+    run_id: int | None = None,
+    include_ambiguous: bool = False,
+    urgent: Container[int] = (),
 ) -> int:
-    """Queue one retry for each venue, after its delay; the number that were not queued already.
+    """Queue one retry for each venue, after its delay, the urgent ones first; the number that were not queued already.
 
     A retry that waits for a later time is brought forward, because somebody asks now. One for ambiguous failures is a job
     of its own, so that neither takes the other's place.
     """
     prefix = "retry-ambiguous" if include_ambiguous else "retry"
     payload = {"run": run_id, "ambiguous": include_ambiguous, "asked_at": _now()}
-    jobs = [NewJob({"venue": venue, **payload}, f"{prefix}:{venue}", delay) for venue, delay in delays.items()]
+    jobs = [
+        NewJob({"venue": venue, **payload}, f"{prefix}:{venue}", delay, is_urgent=venue in urgent)
+        for venue, delay in delays.items()
+    ]
     return job_queue.enqueue(job_queue.RETRY, jobs, bring_forward=True)
 
 
@@ -55,6 +62,7 @@ def enqueue_lost(venue_ids: Sequence[int]) -> int:
 def perform_now(venue: Venue | int) -> OperationResult:
     """Retry the venue's transient failures in this process, each once, without waiting for our own back-off."""
     venue_id = venue if isinstance(venue, int) else venue.pk
+    circuits.let_try()
     scope = Scope(asked_at=job_queue.database_time(), once=True)
     return asyncio.run(_perform_now(venue_id, scope))
 

@@ -10,7 +10,7 @@ rows that are locked, and a settlement takes its rows in the order of their ids.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row, scalar_row
 
+from venue_images.conf import unwanted_providers
 from venue_images.errors import ErrorClass, ErrorType, retried_types, types_of
 from venue_images.models import UploadStatus
 
@@ -76,6 +77,7 @@ class Scope:
             "ids": list(self.image_ids) if self.image_ids is not None else None,
             "asked_at": self.asked_at,
             "once": self.once,
+            "unwanted": unwanted_providers(),
         }
 
 
@@ -88,10 +90,18 @@ IN_SCOPE = f"""
             AND error_type = ANY(%(types)s) AND retry_count < %(max_attempts)s
         )
     )
+    AND provider <> ALL(%(unwanted)s)
     AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
     AND (claimed_at IS NULL OR claimed_at < %(asked_at)s
          OR NOT (%(once)s OR coalesce(error_type = ANY(%(blocked)s), false)))
 """
+#: When the first request may try the image's host or the storage again; None: both are well.
+CIRCUIT_TRY = """
+    (SELECT max(circuit.try_at) FROM venue_images_circuit AS circuit
+     WHERE circuit.service IN ('storage', 'host:' || host) AND circuit.state <> 'closed')
+"""
+#: Seconds over which those who wait for a circuit come back.
+SPREAD = 10
 #: Our own back-off, unless somebody has asked since the last attempt.
 BACK_OFF = """
     CASE WHEN claimed_at IS NULL OR claimed_at < %(asked_at)s::timestamptz THEN NULL ELSE next_attempt_at END
@@ -101,7 +111,10 @@ BACK_OFF = """
 async def claim(
     connection: AsyncConnection, venue_id: int, worker_id: uuid.UUID, scope: Scope, max_attempts: int
 ) -> list[ClaimedImage]:
-    """Take every image of the venue that is in scope and due; none is taken by two processes."""
+    """Take every image of the venue that is in scope and due; none is taken by two processes.
+
+    What would only meet an open circuit stays as it is.
+    """
     async with connection.cursor(row_factory=class_row(ClaimedImage)) as cursor:
         await cursor.execute(
             f"""
@@ -110,6 +123,7 @@ async def claim(
                 WHERE {IN_SCOPE}
                   AND (not_before IS NULL OR not_before <= now())
                   AND coalesce({BACK_OFF} <= now(), true)
+                  AND coalesce({CIRCUIT_TRY} <= now(), true)
                 FOR NO KEY UPDATE SKIP LOCKED
             )
             UPDATE venue_images_venueimage
@@ -129,7 +143,9 @@ async def next_due(connection: AsyncConnection, venue_id: int, scope: Scope, max
         await cursor.execute(
             f"""
             SELECT min(due) - now() FROM (
-                SELECT greatest(now(), not_before, {BACK_OFF}) AS due
+                SELECT greatest(now(), not_before, {BACK_OFF}, CASE
+                    WHEN {CIRCUIT_TRY} > now() THEN {CIRCUIT_TRY} + random() * interval '{SPREAD} seconds'
+                END) AS due
                 FROM venue_images_venueimage WHERE {IN_SCOPE}
                 UNION ALL
                 SELECT greatest(now(), worker.heartbeat_at) + interval '{WORKER_SILENCE} seconds'
@@ -280,6 +296,7 @@ async def give_back(connection: AsyncConnection, images: Sequence[ClaimedImage],
             http_status = CASE WHEN %(begun)s THEN NULL ELSE http_status END,
             failed_at = CASE WHEN %(begun)s THEN now() ELSE failed_at END,
             next_attempt_at = CASE WHEN %(begun)s THEN NULL ELSE next_attempt_at END,
+            claimed_at = CASE WHEN %(begun)s THEN claimed_at END,
             claim_token = NULL, worker_id = NULL
         FROM ours WHERE id = our_id
         """,
@@ -289,6 +306,22 @@ async def give_back(connection: AsyncConnection, images: Sequence[ClaimedImage],
             "begun": begun,
         },
     )
+
+
+async def hold_back(connection: AsyncConnection, held: Mapping[ClaimedImage, float]) -> None:
+    """Drop the claims on images that were not tried, and let them wait, each so many seconds: 0 for as they were."""
+    waiting = {image.id: seconds for image, seconds in held.items() if seconds > 0}
+    async with connection.transaction():
+        await give_back(connection, list(held), begun=False)
+        await connection.execute(
+            """
+            UPDATE venue_images_venueimage AS image
+            SET not_before = greatest(image.not_before, now() + make_interval(secs => held.seconds))
+            FROM unnest(%s::bigint[], %s::float8[]) AS held (id, seconds)
+            WHERE image.id = held.id AND image.claim_token IS NULL
+            """,
+            [list(waiting), list(waiting.values())],
+        )
 
 
 SWEEP = f"""

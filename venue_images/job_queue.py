@@ -38,6 +38,8 @@ class NewJob:
     payload: Mapping[str, Any]
     dedupe_key: str
     delay: timedelta = timedelta(0)
+    #: Taken before the others that are due.
+    is_urgent: bool = False
 
     def body(self) -> bytes:
         return json.dumps({**self.payload, "key": self.dedupe_key}).encode()
@@ -90,7 +92,7 @@ def _enqueue_batch(entrypoint: str, batch: Sequence[NewJob]) -> int:
     ids = SyncQueries(DjangoDriver()).enqueue(
         [entrypoint] * len(batch),
         [job.body() for job in batch],
-        [0] * len(batch),
+        [int(job.is_urgent) for job in batch],
         [job.delay for job in batch],
         [job.dedupe_key for job in batch],
         on_conflict="skip",

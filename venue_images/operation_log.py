@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -31,17 +32,28 @@ class OperationResult:
     images_hotlinked: int = 0
     metered_calls: int = 0
     cost_usd: Decimal = field(default_factory=Decimal)
+    #: What asking the providers again would have cost for the images that were recovered.
+    saved_usd: Decimal = field(default_factory=Decimal)
     failure_breakdown: dict[str, int] = field(default_factory=dict)
+    uploaded_by_provider: dict[str, int] = field(default_factory=dict)
     provider_results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Seconds until a provider may be asked about the venue again; None: none is left. Of several venues the first.
+    due_in: float | None = None
 
     def add(self, other: OperationResult) -> None:
         """Add the figures of another part, or of another venue."""
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.cost_usd += other.cost_usd
+        self.saved_usd += other.saved_usd
         self.provider_results |= other.provider_results
-        for error_type, count in other.failure_breakdown.items():
-            self.failure_breakdown[error_type] = self.failure_breakdown.get(error_type, 0) + count
+        self.due_in = min((wait for wait in (self.due_in, other.due_in) if wait is not None), default=None)
+        for ours, theirs in (
+            (self.failure_breakdown, other.failure_breakdown),
+            (self.uploaded_by_provider, other.uploaded_by_provider),
+        ):
+            for name, count in theirs.items():
+                ours[name] = ours.get(name, 0) + count
 
     def to_json(self) -> dict[str, Any]:
         """The keys of ``enrich --now``."""
@@ -57,6 +69,11 @@ class OperationResult:
         if not self.venues_skipped:
             return []
         return [f"{self.venues_skipped:,} venues were skipped because the database refused them; the log says why."]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody was asked and nothing was tried."""
+        return not (self.images_tried or self.images_discovered or self.provider_results)
 
     @property
     def state(self) -> Operation.State:
@@ -95,12 +112,46 @@ async def begin(
     return int(operation_id or 0)
 
 
+@dataclass
+class OpenOperation:
+    """An operation that gets its row when there is something to do."""
+
+    runtime: Runtime
+    venue_id: int
+    kind: Operation.Kind
+    id: int | None = None
+
+    async def begin(self) -> int:
+        """Note that this worker is at the venue, once; the id of the operation."""
+        if self.id is None:
+            async with self.runtime.pool.connection() as connection:
+                self.id = await begin(connection, self.runtime.worker_id, self.venue_id, self.kind)
+        return self.id
+
+
+@contextlib.asynccontextmanager
+async def operation(
+    runtime: Runtime, venue_id: int, kind: Operation.Kind, result: OperationResult
+) -> AsyncIterator[OpenOperation]:
+    """Do something to a venue; ``result`` is written at the end, if it was begun. An error leaves the row to the sweep."""
+    opened = OpenOperation(runtime, venue_id, kind)
+    yield opened
+    if opened.id is not None:
+        await complete(runtime, opened.id, result)
+
+
 async def complete(runtime: Runtime, operation_id: int, result: OperationResult) -> None:
+    """Write what was done; a retry whose images were all held back leaves no row."""
+    if result.is_empty:
+        async with runtime.pool.connection() as connection:
+            await connection.execute("DELETE FROM venue_images_operation WHERE id = %s", [operation_id])
+        return
     parameters: Mapping[str, Any] = {
         **{name: getattr(result, name) for name in COUNTS},
         "id": operation_id,
         "state": result.state,
         "cost_usd": result.cost_usd,
+        "saved_usd": result.saved_usd,
         "failure_breakdown": Jsonb(result.failure_breakdown),
         "provider_results": Jsonb(result.provider_results),
     }
@@ -111,6 +162,7 @@ async def complete(runtime: Runtime, operation_id: int, result: OperationResult)
             SET state = %(state)s, finished_at = now(), worker_id = NULL, images_discovered = %(images_discovered)s,
                 images_uploaded = %(images_uploaded)s, images_failed = %(images_failed)s,
                 images_hotlinked = %(images_hotlinked)s, metered_calls = %(metered_calls)s, cost_usd = %(cost_usd)s,
+                saved_usd = %(saved_usd)s,
                 failure_breakdown = %(failure_breakdown)s, provider_results = %(provider_results)s
             WHERE id = %(id)s
             """,

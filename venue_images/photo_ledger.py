@@ -29,6 +29,8 @@ def _row_of(photo: Photo, policy: str) -> dict[str, Any]:
         "score": photo_ranking.score(photo.width, photo.height),
         "attribution": photo.attribution,
         "licence": photo.licence,
+        "page_url": photo.page_url,
+        "report_path": photo.report_path,
         "url": photo.url if policy == "hotlink" else "",
         "upload_status": UploadStatus.HOTLINKED if policy == "hotlink" else UploadStatus.PENDING,
         "error_type": None,
@@ -52,14 +54,14 @@ def _row_of(photo: Photo, policy: str) -> dict[str, Any]:
 DISCOVER = """
     INSERT INTO venue_images_venueimage (
         venue_id, provider, provider_photo_id, provider_url, url_hash, host, width, height, score, attribution, licence,
-        url, upload_status, error_type, error_message, failed_at
+        page_url, report_path, url, upload_status, error_type, error_message, failed_at
     )
     SELECT %(venue)s, provider, provider_photo_id, provider_url, url_hash, host, width, height, score, attribution,
-           licence, url, upload_status, error_type, error_message,
+           licence, page_url, report_path, url, upload_status, error_type, error_message,
            CASE WHEN error_type IS NULL THEN NULL ELSE now() END
     FROM jsonb_to_recordset(%(rows)s) AS photo (
         provider text, provider_photo_id text, provider_url text, url_hash text, host text, width int, height int,
-        score float8, attribution text, licence text, url text, upload_status text, error_type text, error_message text
+        score float8, attribution text, licence text, page_url text, report_path text, url text, upload_status text, error_type text, error_message text
     )
     ON CONFLICT (venue_id, url_hash) DO NOTHING
     RETURNING upload_status

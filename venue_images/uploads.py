@@ -5,27 +5,37 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import random
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import psycopg
 
 from venue_images import downloads, image_check, image_ledger, retry_policy
+from venue_images.circuits import Failure
 from venue_images.conf import settings
 from venue_images.downloads import Download
-from venue_images.errors import ErrorType, UploadError
+from venue_images.errors import ErrorType, Held, UploadError
+from venue_images.gates import Gate
 from venue_images.image_ledger import ClaimedImage, Settlement
 from venue_images.models import UploadStatus
-from venue_images.providers import PROVIDERS
+from venue_images.providers import PROVIDERS, host_limit
 from venue_images.runtime import Runtime
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 #: After these the object may be in the storage already, so it is looked for before it is downloaded again.
 UNKNOWN_OUTCOMES = frozenset({ErrorType.WORKER_LOST, ErrorType.STORAGE_UNAVAILABLE})
 UNKNOWN_PROVIDER_CODE = "xx"
+#: Seconds over which images that our own limits held back are spread.
+HELD_SPREAD = 10.0
+#: Nobody waits longer for one of them, whatever it says.
+LONGEST_HOLD = 3600.0
 #: Seconds between the tries to write outcomes while the database is away.
 SETTLE_PAUSES = (0.2, 1, 2, 5, 10)
 
@@ -48,12 +58,15 @@ class Stored:
 
 @dataclass(frozen=True)
 class UploadCounts:
-    """The outcome of one venue's uploads, in images."""
+    """The outcome of one venue's uploads, in images; what was held back was not tried."""
 
+    tried: int
     uploaded: int
     failed: int
     permanently_failed: int
     by_error_type: Mapping[str, int]
+    #: Uploaded images by provider.
+    by_provider: Mapping[str, int]
 
 
 async def upload_images(
@@ -64,20 +77,21 @@ async def upload_images(
     Should this end in an error, or be cancelled, the images are given back at once; so are those that have not begun when
     the process is to end.
     """
+    images = sorted(images, key=lambda image: not _is_short_lived(image))
     try:
         outcomes = await asyncio.gather(*(_attempt(runtime, slug, image) for image in images))
-        done = [outcome for outcome in outcomes if outcome]
+        done = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
         settled = await _settle(runtime, operation_id, [settlement for settlement, _ in done])
     except BaseException:
         await asyncio.shield(_give_back(runtime, images, begun=True))
         raise
-    await _give_back(
-        runtime, [image for image, outcome in zip(images, outcomes, strict=True) if not outcome], begun=False
-    )
+    waits = {image: held for image, held in zip(images, outcomes, strict=True) if not isinstance(held, tuple)}
+    await _hold_back(runtime, waits)
     for settlement, stored in done:
         if settlement.image_id not in settled:
             await _withdraw(runtime, settlement, stored)
-    return _count([settlement for settlement, _ in done if settlement.image_id in settled])
+    providers = {image.id: image.provider for image in images}
+    return _count([settlement for settlement, _ in done if settlement.image_id in settled], providers)
 
 
 async def _settle(runtime: Runtime, operation_id: int | None, results: Sequence[Settlement]) -> set[int]:
@@ -105,28 +119,80 @@ async def _give_back(runtime: Runtime, images: Sequence[ClaimedImage], *, begun:
         runtime.abandoned.extend(images)
 
 
-async def _attempt(runtime: Runtime, slug: str, image: ClaimedImage) -> tuple[Settlement, Stored | None] | None:
-    """One attempt and its outcome; None when it did not begin, because this process is to end."""
-    async with runtime.slots:
-        if runtime.stopping.is_set():
-            return None
-        started_at, clock = datetime.now(UTC), time.monotonic()
-        try:
-            stored = await _upload(runtime, slug, image)
-        except UploadError as error:
-            return _failure(image, error, started_at, time.monotonic() - clock), None
-        except Exception as error:
-            logger.exception("image.unexpected_error image=%s", image.id)
-            unexpected = UploadError(ErrorType.UNKNOWN_ERROR, f"Unexpected: {type(error).__name__}")
-            return _failure(image, unexpected, started_at, time.monotonic() - clock), None
-        return _success(image, stored, started_at, time.monotonic() - clock), stored
+async def _hold_back(runtime: Runtime, held: Mapping[ClaimedImage, float]) -> None:
+    """Drop the claims on what was not tried; as above when the database is away."""
+    if not held:
+        return
+    try:
+        async with runtime.pool.connection() as connection:
+            await image_ledger.hold_back(connection, held)
+    except psycopg.Error as error:
+        logger.warning("images.not_held_back images=%s error=%s", len(held), type(error).__name__)
+        runtime.abandoned.extend(held)
+
+
+async def _attempt(runtime: Runtime, slug: str, image: ClaimedImage) -> tuple[Settlement, Stored | None] | float:
+    """One attempt and its outcome; seconds to wait when it did not begin, 0 when this process is to end."""
+    gate = runtime.gates.host(image.host)
+    try:
+        async with gate.permit(host_limit(image.host)), runtime.slots:
+            if runtime.stopping.is_set():
+                return 0.0
+            started_at, clock = datetime.now(UTC), time.monotonic()
+            stored = await _tried(runtime, slug, image)
+    except Held as held:
+        return 0.0 if held.by_circuit else min(held.seconds, LONGEST_HOLD) + random.uniform(0, HELD_SPREAD)
+    seconds = time.monotonic() - clock
+    if isinstance(stored, UploadError):
+        return _failure(image, stored, started_at, seconds), None
+    return _success(image, stored, started_at, seconds), stored
+
+
+async def _tried(runtime: Runtime, slug: str, image: ClaimedImage) -> Stored | UploadError:
+    """What is stored, or what went wrong."""
+    try:
+        return await _upload(runtime, slug, image)
+    except Held:
+        raise
+    except UploadError as error:
+        return error
+    except Exception as error:
+        logger.exception("image.unexpected_error image=%s", image.id)
+        return UploadError(ErrorType.UNKNOWN_ERROR, f"Unexpected: {type(error).__name__}")
 
 
 async def _upload(runtime: Runtime, slug: str, image: ClaimedImage) -> Stored:
     name = key_prefix(slug, image.provider, image.url_hash)
-    if image.error_type in UNKNOWN_OUTCOMES and (found := await _look(runtime, name)):
-        return found
-    download = await downloads.fetch(runtime.downloads, image.provider_url)
+    storage, host = runtime.gates.storage(), runtime.gates.host(image.host)
+    is_retry = image.retry_count > 0
+    if image.error_type in UNKNOWN_OUTCOMES:
+        found = await _behind(storage, {}, lambda: _look(runtime, name), is_retry=False)
+        if found:
+            return found
+    # What could not be stored is not worth a request.
+    await storage.check()
+    limits = host_limit(image.host).per_window
+    download = await _behind(
+        host, limits, lambda: downloads.fetch(runtime.downloads, image.provider_url), is_retry=is_retry
+    )
+    return await _behind(storage, {}, lambda: _store(runtime, name, download), is_retry=False)
+
+
+async def _behind(
+    gate: Gate, limits: Mapping[str, int], work: Callable[[], Awaitable[Result]], *, is_retry: bool
+) -> Result:
+    """Do the work once the gate lets it through; its service gets the credit or the blame."""
+    await gate.enter(limits, is_retry=is_retry)
+    try:
+        result = await work()
+    except UploadError as error:
+        await gate.failed(Failure(error.error_type, error.message, error.retry_after, was_retry=is_retry))
+        raise
+    await gate.succeeded()
+    return result
+
+
+async def _store(runtime: Runtime, name: str, download: Download) -> Stored:
     key = f"{name}.{download.extension}"
     created = await runtime.storage.put(key, download.body, download.content_type)
     if not created:
@@ -142,6 +208,12 @@ async def _upload(runtime: Runtime, slug: str, image: ClaimedImage) -> Stored:
         http_status=download.http_status,
         created=created,
     )
+
+
+def _is_short_lived(image: ClaimedImage) -> bool:
+    """Whether its address dies soon: such images go first."""
+    provider = PROVIDERS.get(image.provider)
+    return provider is not None and provider.info.short_lived
 
 
 def key_prefix(slug: str, provider: str, url_hash: str) -> str:
@@ -248,16 +320,15 @@ def _failure(image: ClaimedImage, error: UploadError, started_at: datetime, seco
     )
 
 
-def _count(settlements: Sequence[Settlement]) -> UploadCounts:
-    by_error_type: dict[str, int] = {}
-    for settlement in settlements:
-        if settlement.error_type:
-            by_error_type[settlement.error_type] = by_error_type.get(settlement.error_type, 0) + 1
+def _count(settlements: Sequence[Settlement], providers: Mapping[int, str]) -> UploadCounts:
+    by_error_type = Counter(settlement.error_type for settlement in settlements if settlement.error_type)
     given_up = sum(settlement.status is UploadStatus.PERMANENTLY_FAILED for settlement in settlements)
-    failed = sum(by_error_type.values())
+    uploaded = [settlement for settlement in settlements if not settlement.error_type]
     return UploadCounts(
-        uploaded=len(settlements) - failed,
-        failed=failed,
+        tried=len(settlements),
+        uploaded=len(uploaded),
+        failed=by_error_type.total(),
         permanently_failed=given_up,
         by_error_type=by_error_type,
+        by_provider=Counter(providers[settlement.image_id] for settlement in uploaded),
     )

@@ -38,6 +38,8 @@ IMAGE_KEYS = (
     "width",
     "height",
     "attribution",
+    "licence",
+    "page_url",
 )
 #: What a spreadsheet takes for the start of a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -146,6 +148,8 @@ def _image_fields(image: VenueImage) -> dict[str, Any]:
         image.width,
         image.height,
         image.attribution or None,
+        image.licence or None,
+        image.page_url or None,
     )
     return dict(zip(IMAGE_KEYS, values, strict=True))
 
