@@ -8,8 +8,10 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 from django.db.models.signals import post_migrate
 
-from venue_images.conf import settings
+from venue_images.conf import provider_setting, settings
 from venue_images.errors import SettingsError
+
+HINT = "venue-images doctor explains every setting."
 
 
 class VenueImagesConfig(AppConfig):
@@ -35,5 +37,18 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     try:
         settings()
     except SettingsError as error:
-        return [Error(str(error), hint="venue-images doctor explains every setting.", id="venue_images.E001")]
+        return [Error(str(error), hint=HINT, id="venue_images.E001")]
     return []
+
+
+@register()
+def check_policies(**_: Any) -> list[CheckMessage]:
+    # As above.
+    from venue_images import providers  # noqa: PLC0415
+
+    wrong = [
+        f"{name.upper()}_STORAGE_POLICY={policy!r}: must be {', '.join(providers.POLICIES)}."
+        for name in providers.PROVIDERS
+        if (policy := provider_setting(name, "STORAGE_POLICY")) and policy not in providers.POLICIES
+    ]
+    return [Error(problem, hint=HINT, id="venue_images.E002") for problem in wrong]

@@ -108,7 +108,7 @@ def test_failures_can_be_grouped(command: Command, enriched: dict[str, Any]) -> 
 
 def test_json_may_stand_before_the_command(command: Command) -> None:
     ended = command.run("--json", "monitor")
-    assert set(json.loads(ended.stdout)) == {"providers", "alerts"}
+    assert set(json.loads(ended.stdout)) == {"providers", "services", "alerts"}
 
 
 def test_without_json_it_is_plain_text_of_at_most_80_columns(command: Command, enriched: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from django.utils import timezone
 
 from venue_images import cleanup_now, cleanup_scheduler
-from venue_images.cli import enriching, output
+from venue_images.alerts import usd
+from venue_images.cli import output, performing
 from venue_images.errors import UsageError
 from venue_images.models import CleanupRun
 
@@ -28,7 +29,7 @@ def _perform(include_ambiguous: bool) -> int:
         report = cleanup_now.perform_now(include_ambiguous=include_ambiguous, progress=tell)
     output.finish(report, lambda: _show(report))
     skipped = CleanupRun.objects.filter(pk=report["run_id"]).exclude(message="").values_list("message", flat=True)
-    return enriching.report_problems([*skipped, *enriching.storage_problems(started)])
+    return performing.report_problems([*skipped, *performing.storage_problems(started)])
 
 
 def _enqueue(include_ambiguous: bool) -> int:
@@ -40,5 +41,7 @@ def _enqueue(include_ambiguous: bool) -> int:
 
 def _show(report: dict[str, Any]) -> None:
     output.figures(report)
+    if report["saved_usd"]:
+        output.say(f"Asking the providers again would have cost {usd(report['saved_usd'])}.")
     if report["images_still_failed"] or report["permanent_logged"] or report["ambiguous_skipped"]:
         output.say("What still fails and why: venue-images failures --by error")

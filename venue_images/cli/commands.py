@@ -24,6 +24,14 @@ class Grouping(StrEnum):
     HOST = "host"
 
 
+class ProviderAction(StrEnum):
+    LIST = "list"
+    ENABLE = "enable"
+    DISABLE = "disable"
+    SET = "set"
+    TRY = "try"
+
+
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Where the site is served.")]
 Now = Annotated[bool, typer.Option("--now", help="Do it in this process, once, instead of queueing it.")]
 
@@ -157,12 +165,22 @@ def enrich(  # noqa: PLR0917 - typer names them all
     retry_failed_only: Annotated[
         bool, typer.Option("--retry-failed-only", help="Ask no provider; upload again what failed.")
     ] = False,
+    geocode: Annotated[
+        bool, typer.Option("--geocode", help="Look for a missing id by name and place at every provider; may cost.")
+    ] = False,
+    refresh_urls: Annotated[
+        bool, typer.Option("--refresh-urls", help="Only get new addresses for expired ones; says the price first.")
+    ] = False,
+    up_to: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="With --refresh-urls: do nothing if it costs more.")
+    ] = None,
     now: Now = False,
 ) -> int:
     """Ask the providers for photos and upload them.
 
-    A venue is stale when it was never checked, 90 days after, or 7 days after when nothing was found. With --now, photos
-    that fail are figures of the report; exit status 1 means that the storage or a provider could not be used at all.
+    A venue is stale when it was never checked, 90 days after, or 7 days after when nothing was found. With --now, what
+    fails for a while is told in the report. Exit status 1 means that the storage or every provider failed, or one that was
+    named, or that a provider refuses its key or has no credit.
     """
     from venue_images.cli import database
 
@@ -170,7 +188,7 @@ def enrich(  # noqa: PLR0917 - typer names them all
     from venue_images.cli import enriching
 
     names = None if providers is None else [name.strip() for name in providers.split(",") if name.strip()]
-    wish = enriching.Wish(venue or (), stale, everything, force, names, retry_failed_only)
+    wish = enriching.Wish(venue or (), stale, everything, force, names, retry_failed_only, geocode, refresh_urls, up_to)
     return enriching.enrich(wish, now=now)
 
 
@@ -244,6 +262,25 @@ def monitor() -> int:
     from venue_images.cli import reports
 
     return reports.monitor()
+
+
+@app.command(epilog=JSON_HELP)
+def providers(
+    action: Annotated[ProviderAction, typer.Argument(help="What to do.")] = ProviderAction.LIST,
+    name: Annotated[str | None, typer.Argument(help="The provider; for try also host:HOST or storage.")] = None,
+    values: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="For set.")] = None,
+) -> int:
+    """List the providers, or change one.
+
+    set takes active, priority, geocode, cost_per_search, _call, _image, monthly_budget_usd and limit_per_second,
+    _minute, _hour, _day; none takes a limit or the budget away. try lets a service that is stopped be tried at once.
+    """
+    from venue_images.cli import database
+
+    database.load_and_prepare()
+    from venue_images.cli import providers as choosing
+
+    return choosing.perform(str(action), name, values or ())
 
 
 @app.command("login-link", epilog=JSON_HELP)

@@ -129,31 +129,74 @@ async def _probe(url: str) -> str | None:
     return None
 
 
-def _providers() -> Iterator[Check]:
-    # As above: the models need Django.
-    from venue_images.discovery import obstacle, policy_of  # noqa: PLC0415
-    from venue_images.models import Provider as Row  # noqa: PLC0415
-    from venue_images.providers import PROVIDERS  # noqa: PLC0415
+def _contact() -> Iterator[Check]:
+    if contact := settings().contact:
+        yield Check("contact", OK, f"providers can reach you: {contact}")
+    else:
+        message = (
+            "none: set VENUE_IMAGES_CONTACT to an e-mail address or a URL; Wikimedia asks for one and may block you"
+        )
+        yield Check("contact", WARNING, message)
 
-    active = dict(Row.objects.values_list("name", "active"))
-    for name, provider in PROVIDERS.items():
-        is_active = active.get(name, provider.info.active)
-        problem = obstacle(provider) if is_active else None
-        facts = [
-            "active" if is_active else "off",
-            *(["key set" if provider_setting(name, "API_KEY") else "no key"] if provider.info.needs_key else []),
-            *filter(None, [provider_setting(name, "BASE_URL") or provider.info.base_url]),
-            f"photos: {policy_of(provider)}",
-        ]
-        message = ", ".join(facts) + (f". {problem}" if problem else "")
-        yield Check(f"provider {name}", WARNING if problem else OK, message)
+
+def _providers() -> Iterator[Check]:
+    from venue_images import monitor  # noqa: PLC0415 - the models need Django
+
+    for provider in monitor.provider_usage():
+        policy = provider["policy"]
+        is_bold = provider["has_photos"] and KEEPS[policy["value"]] > KEEPS[policy["default"]]
+        is_idle = provider["state"] == "not_kept" and provider["needs_key"]
+        is_stopped = provider["state"] in ("stopped", "trying")
+        status = WARNING if is_bold or is_idle or is_stopped else OK
+        yield Check(f"provider {provider['name']}", status, _of_provider(provider, is_bold=is_bold))
+
+
+#: How much of a photo each policy keeps.
+KEEPS = {"none": 0, "hotlink": 1, "store": 2}
+
+
+def _of_provider(provider: dict[str, Any], *, is_bold: bool) -> str:
+    """State, address, and what is done with its photos, and why."""
+    policy = provider["policy"]
+    facts = [provider["state"].replace("_", " "), *filter(None, [_address(provider["name"])])]
+    if provider["needs_key"] and provider["state"] != "no_key":
+        facts.append("key set" if provider["configured"] else "no key")
+    if provider["has_photos"]:
+        by_default = "by its terms" if policy["terms"] else "by default"
+        whose = "as you set it" if policy["is_overridden"] else by_default
+        facts.append(f"photos: {policy['value']}, {whose}")
+    else:
+        facts.append("only tells ids")
+    # What keeps it from being asked quotes its terms already.
+    why = [provider["state_reason"] if provider["active"] else ""]
+    if policy["terms"] not in why[0]:
+        why.append(policy["terms"])
+    if is_bold:
+        why.append(f"Its terms, as we read them, mean {policy['default']}: you answer for it.")
+    return " ".join(filter(None, [f"{', '.join(facts)}.", *why, policy["terms_url"]]))
+
+
+def _address(name: str) -> str:
+    from venue_images.providers import PROVIDERS  # noqa: PLC0415 - as above
+
+    return provider_setting(name, "BASE_URL") or (PROVIDERS[name].info.base_url if name in PROVIDERS else "")
+
+
+def _circuits() -> Iterator[Check]:
+    from venue_images import monitor  # noqa: PLC0415 - as above
+
+    unwell = monitor.services()
+    for service in unwell:
+        yield Check(service["service"], WARNING, service["state_reason"])
+    if not unwell:
+        yield Check("circuits", OK, "neither the storage nor a photo host is stopped")
 
 
 def _workers() -> Iterator[Check]:
     from django.utils import timezone  # noqa: PLC0415 - as above
 
+    from venue_images.alerts import WORKER_SILENCE  # noqa: PLC0415
     from venue_images.models import Worker  # noqa: PLC0415
-    from venue_images.monitor import WORKER_SILENCE  # noqa: PLC0415
 
     alive = Worker.objects.filter(kind="worker", heartbeat_at__gt=timezone.now() - WORKER_SILENCE).count()
     message = f"{alive} running" if alive else "none is running, queued jobs wait: start venue-images up or worker"
@@ -166,7 +209,9 @@ GROUPS: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
     ("home folder", _home),
     ("database", _database),
     ("storage", _storage),
+    ("contact", _contact),
     ("providers", _providers),
+    ("circuits", _circuits),
     ("workers", _workers),
 )
 

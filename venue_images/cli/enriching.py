@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
-
-from django.utils import timezone
 
 from venue_images import (
     catalog,
@@ -18,16 +14,13 @@ from venue_images import (
     enrichment_job,
     failed_upload_retry_worker,
     job_queue,
-    orchestrator,
+    owner_actions,
 )
-from venue_images.cli import output
-from venue_images.errors import ErrorType, UsageError, UserError
+from venue_images.cli import output, performing
+from venue_images.errors import UsageError, UserError
 from venue_images.image_ledger import Scope
 from venue_images.models import Venue, VenueImage
-from venue_images.monitor import title_of
-from venue_images.operation_log import OperationResult
 from venue_images.providers import by_name
-from venue_images.runtime import open_runtime
 
 
 @dataclass(frozen=True)
@@ -40,13 +33,29 @@ class Wish:
     force: bool = False
     providers: Sequence[str] | None = None
     retry_failed_only: bool = False
+    geocode: bool = False
+    refresh_urls: bool = False
+    #: US dollars.
+    up_to: float | None = None
 
     def check(self) -> None:
         """Raises :class:`UsageError` for options that contradict each other, and for a provider that can't be used."""
         if self.everything and (self.names or self.stale):
             raise UsageError("--all means every venue: leave out the venues and --stale.")
-        if self.retry_failed_only and (self.force or self.stale or self.providers is not None):
-            raise UsageError("--retry-failed-only asks no provider: leave out --force, --stale and --providers.")
+        asks = self.force or self.stale or self.geocode or self.providers is not None
+        if self.retry_failed_only and asks:
+            raise UsageError(
+                "--retry-failed-only asks no provider: leave out --force, --stale, --geocode and --providers."
+            )
+        if self.refresh_urls and (self.force or self.stale or self.geocode or self.retry_failed_only):
+            raise UsageError(
+                "--refresh-urls gets new addresses and nothing else: "
+                "leave out --force, --stale, --geocode and --retry-failed-only."
+            )
+        if self.refresh_urls and not (self.names or self.everything):
+            raise UsageError("--refresh-urls may cost: name the venues, or say --all.")
+        if self.up_to is not None and not self.refresh_urls:
+            raise UsageError("--up-to is a limit for --refresh-urls: leave it out, or say both.")
         for name in self.providers or ():
             if problem := discovery.obstacle(by_name(name)):
                 raise UserError(problem)
@@ -65,14 +74,33 @@ class Wish:
 
 def enrich(wish: Wish, *, now: bool) -> int:
     wish.check()
+    if wish.refresh_urls:
+        return _refresh(wish, now=now)
     venues = wish.venues()
     if not wish.retry_failed_only and not wish.force:
         _remark_fresh(venues)
     if wish.retry_failed_only:
         return _retry(venues, now=now)
+    options: dict[str, Any] = {"force": wish.force, "providers": wish.providers, "geocode": wish.geocode}
     if now:
-        return perform(venues, force=wish.force, providers=wish.providers)
-    return _queued(enrichment_job.enqueue_batch(venues, force=wish.force, providers=wish.providers))
+        # What has answered by now is not asked again when the command comes back to a venue.
+        options["asked_at"] = job_queue.database_time()
+        return performing.perform(venues, named=wish.providers or (), comes_back=True, **options)
+    return _queued(enrichment_job.enqueue_batch(venues, **options))
+
+
+def _refresh(wish: Wish, *, now: bool) -> int:
+    """New addresses, after saying what they take."""
+    venues = None if wish.everything else [venue.pk for venue in catalog.find_venues(wish.names)]
+    offer = owner_actions.refresh_offer(wish.providers, venues)
+    output.remark(str(offer) if offer.images else "No photo needs a new address from a provider that can be asked.")
+    if wish.up_to is not None:
+        offer.check(wish.up_to)
+    if now:
+        return performing.perform(
+            offer.venue_ids, named=wish.providers or (), refresh_urls=True, providers=offer.providers
+        )
+    return _queued(owner_actions.queue_refresh(offer).queued)
 
 
 def retry(name: str, image_ids: Sequence[int], *, now: bool) -> int:
@@ -84,74 +112,13 @@ def retry(name: str, image_ids: Sequence[int], *, now: bool) -> int:
         raise UserError(f"{venue.slug} has no image {', '.join(missing)}: venue-images export lists the ids.")
     if now:
         scope = _scope(pending=False, ambiguous=True, image_ids=tuple(image_ids))
-        return perform([venue.pk], retry_failed_only=True, scope=scope)
+        return performing.perform([venue.pk], retry_failed_only=True, scope=scope)
     return _queued(int(failed_upload_retry_worker.enqueue_venue_images(venue.pk, image_ids)))
-
-
-def perform(venues: Sequence[int], **options: Any) -> int:
-    """Do the work here; exit status 1 when the storage or a provider could not be used at all."""
-    started, troubles = timezone.now(), Troubles()
-    with output.progress("Venues") as tell:
-
-        def done(result: OperationResult) -> None:
-            troubles.note(result)
-            tell(troubles.venues, len(venues))
-
-        total = asyncio.run(_perform(venues, done, options))
-    output.finish(total.to_json(), lambda: output.figures(total.to_json()))
-    if total.images_failed:
-        output.remark(f"{total.images_failed:,} photos failed: “venue-images failures --by error” shows why.")
-    return report_problems([*total.problems(), *troubles.problems(), *storage_problems(started)])
-
-
-def report_problems(problems: Sequence[str]) -> int:
-    for problem in problems:
-        output.remark(problem)
-    return 1 if problems else 0
-
-
-def storage_problems(since: datetime) -> list[str]:
-    """What a person has to mend about the storage, from the uploads that failed for it."""
-    failed = VenueImage.objects.filter(error_type=ErrorType.STORAGE_CONFIG, failed_at__gte=since)
-    count = failed.count()
-    newest = failed.order_by("-failed_at").first()
-    remedy = "Then run venue-images cleanup --now --include-ambiguous."
-    return [f"{count:,} photos could not be stored: {newest.error_message} {remedy}"] if newest else []
-
-
-@dataclass
-class Troubles:
-    """Which providers answered, over all venues."""
-
-    venues: int = 0
-    asked: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def note(self, result: OperationResult) -> None:
-        self.venues += 1
-        for name, answer in result.provider_results.items():
-            self.asked[name] += answer["calls"] > 0
-            if "error" in answer:
-                self.failed[name] += 1
-                self.errors[name] = answer["error"]
-
-    def problems(self) -> list[str]:
-        return [
-            f"{title_of(name)} could not be used for any of {failed:,} venues: {self.errors[name]}"
-            for name, failed in self.failed.items()
-            if failed >= self.asked[name]
-        ]
-
-
-async def _perform(venues: Sequence[int], done: Any, options: dict[str, Any]) -> OperationResult:
-    async with open_runtime("command") as runtime:
-        return await orchestrator.enrich_venues(runtime, venues, done=done, **options)
 
 
 def _retry(venues: Sequence[int], *, now: bool) -> int:
     if now:
-        return perform(venues, retry_failed_only=True, scope=_scope())
+        return performing.perform(venues, retry_failed_only=True, scope=_scope())
     return _queued(failed_upload_retry_worker.enqueue_venues(dict.fromkeys(venues, timedelta(0))))
 
 
@@ -160,7 +127,7 @@ def _scope(**limits: Any) -> Scope:
 
 
 def _failing_venues() -> list[int]:
-    retryable = [venue for page in cleanup_scheduler.retryable_pages(include_ambiguous=False) for venue in page]
+    retryable = cleanup_scheduler.retryable_venues(include_ambiguous=False)
     return list(dict.fromkeys([*retryable, *cleanup_scheduler.unfinished_venues()]))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from venue_images import monitor as monitoring
 from venue_images import stats as statistics
+from venue_images.alerts import usd
 from venue_images.cli import output
 
 COLUMNS = {
@@ -37,7 +39,11 @@ def failures(by: str) -> int:
 
 
 def monitor() -> int:
-    report = {"providers": monitoring.get_all_stats(), "alerts": monitoring.check_alerts()}
+    report = {
+        "providers": monitoring.get_all_stats(),
+        "services": monitoring.services(),
+        "alerts": monitoring.check_alerts(),
+    }
     output.finish(report, lambda: _show_monitor(report))
     return 0
 
@@ -63,29 +69,42 @@ def _show_failures(by: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _show_monitor(report: dict[str, list[dict[str, Any]]]) -> None:
-    windows = ("second", "minute", "hour")
     output.table(
-        ("provider", "active", "priority", *(f"last {window}" for window in windows), "failed", "USD an image"),
+        ("provider", "state", "priority", "calls", "failed", "this month"),
         [
             [
                 provider["title"],
-                provider["active"],
+                provider["state"],
                 provider["priority"],
-                *(_usage(provider["usage"][window]) for window in windows),
+                calls(provider["usage"]),
                 provider["images_failed"],
-                provider["cost_per_image"],
+                money_of_month(provider),
             ]
             for provider in report["providers"]
         ],
     )
+    for service in report["services"]:
+        output.say(f"{service['title']}: {service['state_reason']}")
     for alert in report["alerts"]:
         output.say(f"{alert['level']}: {alert['message']}")
     if not report["alerts"]:
         output.say("No alert.")
 
 
-def _usage(usage: dict[str, Any]) -> str:
-    return f"{usage['used']:,}" if usage["limit"] is None else f"{usage['used']:,} / {usage['limit']:,}"
+def calls(usage: Mapping[str, Mapping[str, Any]]) -> str:
+    """The calls of each window that is limited or was used, a line each: ``3/20 minute``."""
+    counted = {name: window for name, window in usage.items() if window["used"] or window["limit"] is not None}
+    return "\n".join(f"{_of_limit(window)} {name}" for name, window in counted.items()) or "none"
+
+
+def _of_limit(window: Mapping[str, Any]) -> str:
+    return f"{window['used']:,}" if window["limit"] is None else f"{window['used']:,}/{window['limit']:,}"
+
+
+def money_of_month(provider: Mapping[str, Any]) -> str:
+    """What was spent, and of what budget."""
+    spent, budget = usd(provider["spent_this_month_usd"]), provider["monthly_budget_usd"]
+    return spent if budget is None else f"{spent}\nof {usd(budget)}"
 
 
 def _heading(name: str) -> str:
