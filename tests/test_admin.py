@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client
@@ -11,12 +13,25 @@ from django.urls import reverse
 
 from tests.factories import make_image, make_venue
 from venue_images.errors import ErrorType
-from venue_images.models import CleanupRun, Operation, Provider, UploadAttempt, UploadStatus, Venue, VenueImage
+from venue_images.models import (
+    Circuit,
+    CleanupRun,
+    Operation,
+    Provider,
+    ProviderCheck,
+    ProviderSpend,
+    UploadAttempt,
+    UploadStatus,
+    Venue,
+    VenueImage,
+)
+from venue_images.providers import PROVIDERS
 
 pytestmark = pytest.mark.django_db
 
-OWN = ("venue", "venueimage", "provider", "operation", "cleanuprun")
-WRITTEN_BY_JOBS = ("venueimage", "operation", "cleanuprun")
+OWN = ("venue", "venueimage", "provider", "providerspend", "circuit", "operation", "cleanuprun")
+WRITTEN_BY_JOBS = ("venueimage", "providerspend", "operation", "cleanuprun")
+HOST = "host:photos.example:8443"
 
 
 @pytest.fixture
@@ -34,13 +49,20 @@ def rows() -> dict[str, Any]:
     run = CleanupRun.objects.create()
     operation = Operation.objects.create(venue=venue, run=run, kind=Operation.Kind.RETRY)
     UploadAttempt.objects.create(image=image, operation=operation, started_at=run.created_at, error_type="gone")
-    provider = Provider.objects.get(name="catalog")
-    return {"venue": venue, "venueimage": image, "provider": provider, "operation": operation, "cleanuprun": run}
+    return {
+        "venue": venue,
+        "venueimage": image,
+        "provider": Provider.objects.get(name="catalog"),
+        "providerspend": ProviderSpend.objects.create(provider="catalog", month=run.created_at.date(), calls=3),
+        "circuit": Circuit.objects.create(service=HOST, state="open", failures=3, message="Leave me alone."),
+        "operation": operation,
+        "cleanuprun": run,
+    }
 
 
 def address(model: str, page: str, *arguments: Any) -> str:
     app = "auth" if model in ("user", "group") else "venue_images"
-    return reverse(f"admin:{app}_{model}_{page}", args=arguments)
+    return reverse(f"admin:{app}_{model}_{page}", args=[quote(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize("model", [*OWN, "user", "group"])
@@ -68,11 +90,72 @@ def test_a_venue_with_images_is_not_deleted(owner: Client, rows: dict[str, Any])
     assert Venue.objects.exists()
 
 
-def test_the_owner_sets_the_limits_of_a_provider(owner: Client) -> None:
-    fields = {"priority": 7, "cost_per_image": "0.5", "limit_per_minute": 30}
-    assert owner.post(address("provider", "change", "catalog"), fields).status_code == 302
+def test_the_owner_sets_prices_and_limits_of_a_provider(owner: Client) -> None:
+    fields = {
+        "priority": 7,
+        "cost_per_search": "0",
+        "cost_per_call": "0.02",
+        "cost_per_image": "0.5",
+        "monthly_budget_usd": "12.50",
+    }
+    limits = {"limit_per_minute": 30, "limit_per_day": 500, "geocode": "on"}
+    assert owner.post(address("provider", "change", "catalog"), {**fields, **limits}).status_code == 302
     provider = Provider.objects.get(name="catalog")
-    assert (provider.active, provider.priority, provider.limit_per_minute) == (False, 7, 30)
+    assert (provider.active, provider.geocode, provider.priority) == (False, True, 7)
+    assert (provider.limit_per_second, provider.limit_per_minute, provider.limit_per_day) == (None, 30, 500)
+    assert (provider.cost_per_call, provider.monthly_budget_usd) == (Decimal("0.02"), Decimal("12.5"))
+    assert "30 a minute, 500 a day" in owner.get(address("provider", "changelist")).content.decode()
+
+
+def test_the_owner_finds_the_terms_of_a_provider(owner: Client) -> None:
+    page = owner.get(address("provider", "change", "unsplash")).content.decode()
+    info = PROVIDERS["unsplash"].info
+    assert info.terms in page
+    assert f'<a href="{info.terms_url}" target="_blank" rel="noopener noreferrer nofollow"' in page
+
+
+def test_the_owner_spares_a_photo_host(owner: Client, rows: dict[str, Any]) -> None:
+    form = {"concurrency": 2, "limit_per_second": 5, "failures": 0, "state": "closed"}
+    assert owner.post(address("circuit", "change", HOST), form).status_code == 302
+    circuit = Circuit.objects.get(service=HOST)
+    assert (circuit.concurrency, circuit.limit_per_second) == (2, 5)
+    assert (circuit.failures, circuit.state) == (3, "open")
+
+
+def test_what_the_workers_noticed_meanwhile_is_kept(
+    owner: Client, rows: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noticed_while_the_form_is_checked(self: Circuit) -> None:
+        Circuit.objects.filter(service=HOST).update(failures=4, leases={"a worker": 3})
+
+    monkeypatch.setattr(Circuit, "clean", noticed_while_the_form_is_checked)
+    assert owner.post(address("circuit", "change", HOST), {"concurrency": 2}).status_code == 302
+    circuit = Circuit.objects.get(service=HOST)
+    assert (circuit.concurrency, circuit.failures, circuit.leases) == (2, 4, {"a worker": 3})
+
+
+@pytest.mark.parametrize("service", ["storage", "provider:catalog"])
+def test_a_service_that_is_no_host_has_nothing_to_set(owner: Client, service: str) -> None:
+    Circuit.objects.create(service=service)
+    owner.post(address("circuit", "change", service), {"concurrency": 2, "limit_per_second": 5})
+    circuit = Circuit.objects.get(service=service)
+    assert (circuit.concurrency, circuit.limit_per_second) == (None, None)
+
+
+def test_services_are_neither_added_nor_deleted(owner: Client, rows: dict[str, Any]) -> None:
+    assert owner.post(address("circuit", "add"), {"service": "host:mine"}).status_code == 403
+    assert owner.post(address("circuit", "delete", HOST), {"post": "yes"}).status_code == 403
+
+
+def test_a_venue_tells_how_far_each_provider_was_asked(owner: Client, rows: dict[str, Any]) -> None:
+    venue = rows["venue"]
+    ProviderCheck.objects.create(venue=venue, provider="openverse", confidence=0.42, note="<b>Nearly</b> it.")
+    page = owner.get(address("venue", "change", venue.pk)).content.decode()
+    assert "Openverse" in page
+    assert "0.42" in page
+    assert "&lt;b&gt;Nearly&lt;/b&gt; it." in page
+    owner.post(address("venue", "change", venue.pk), {"provider_checks-0-note": "mine", "name": "Blue Note"})
+    assert ProviderCheck.objects.get().note == "<b>Nearly</b> it."
 
 
 def test_providers_come_from_the_registry_alone(owner: Client) -> None:
@@ -110,6 +193,24 @@ def test_a_stored_image_is_shown(owner: Client) -> None:
     image = make_image(make_venue(), UploadStatus.UPLOADED, url="/admin/venue-images/media/venues/x/ct-00.jpg")
     page = owner.get(address("venueimage", "change", image.pk)).content.decode()
     assert f'<img src="{image.url}"' in page
+
+
+@pytest.mark.parametrize("page", ["changelist", "change"])
+def test_who_made_a_photo_and_its_licence_stand_beside_it(owner: Client, page: str) -> None:
+    page_url = "https://commons.example/wiki/File:A.jpg?a=1&b=<2>"
+    fields = {"attribution": "Ana <b>Bold</b>", "licence": "CC BY-SA 4.0", "page_url": page_url}
+    image = make_image(make_venue(), UploadStatus.UPLOADED, **fields)
+    html = owner.get(address("venueimage", page, *([image.pk] if page == "change" else []))).content.decode()
+    link = 'href="https://commons.example/wiki/File:A.jpg?a=1&amp;b=&lt;2&gt;" target="_blank" rel="noopener noreferrer nofollow"'
+    assert f"Ana &lt;b&gt;Bold&lt;/b&gt; · CC BY-SA 4.0 · <a {link}" in html
+
+
+@pytest.mark.parametrize("page_url", ["javascript:alert(1)", "data:text/html,x", "//host.example/", ""])
+def test_only_a_web_page_is_linked_to(owner: Client, page_url: str) -> None:
+    make_image(make_venue(), UploadStatus.UPLOADED, attribution="Ana", page_url=page_url)
+    page = owner.get(address("venueimage", "changelist")).content.decode()
+    assert ">Ana</span>" in page
+    assert "Page of the photo" not in page
 
 
 def test_a_list_of_images_counts_no_more_than_a_person_would_look_at(owner: Client, rows: dict[str, Any]) -> None:

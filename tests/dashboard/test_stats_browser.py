@@ -12,6 +12,7 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.conftest import Chromium
+from tests.dashboard.pages import expire, stop
 from tests.factories import make_image, make_venue
 from venue_images.errors import ErrorType
 from venue_images.models import CleanupRun, UploadStatus
@@ -161,8 +162,15 @@ def test_the_page_and_its_buttons_work_without_javascript(chromium: Chromium, ad
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_phone_and_can_be_read(chromium: Chromium, address: str, session: str, scheme: str) -> None:
+def test_the_page_fits_a_phone_and_can_be_read(
+    chromium: Chromium, address: str, session: str, scheme: str, set_environment: Callable[..., None]
+) -> None:
+    set_environment(GOOGLE_PLACES_API_KEY="key", GOOGLE_PLACES_STORAGE_POLICY="store")
     fail_in_many_ways()
+    expire(make_venue(), 2)
+    stop("provider:openverse", "Openverse refused us.")
+    stop("provider:wikimedia_commons", state="half_open")
+    stop(f"host:{'long-' * 20}name.example", "It asked to be left alone.")
     phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme}
     page = chromium.page(address, session, **phone)
     assert chromium.run(lambda: page.evaluate("document.documentElement.scrollWidth")) == 390

@@ -19,6 +19,7 @@ View = Callable[..., HttpResponseBase]
 
 RETRY = "venue_images.retry_uploads"
 ENRICH = "venue_images.enrich_venues"
+MANAGE = "venue_images.manage_providers"
 
 
 def staff_page(view: View) -> View:

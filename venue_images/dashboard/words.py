@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
+from venue_images import monitor
 from venue_images.errors import ErrorClass, ErrorType
 
 ERRORS: dict[str, str] = {
@@ -45,7 +47,24 @@ CLASSES: dict[str, str] = {
     ErrorClass.BLOCKED: "blocked",
 }
 
+STATES: dict[str, str] = {
+    "ready": "Ready",
+    "off": "Off",
+    "no_key": "No key",
+    "not_kept": "Not kept (terms)",
+    "stopped": "Stopped",
+    "trying": "Trying",
+    "retries_wait": "Retries wait",
+}
+
+POLICIES: dict[str, str] = {
+    "store": "Photos are stored",
+    "hotlink": "Photos are shown from their own addresses",
+    "none": "Photos are not kept",
+}
+
 CENT = Decimal("0.01")
+MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def of_error(error_type: str) -> str:
@@ -57,7 +76,43 @@ def of_class(error_class: str) -> str:
     return CLASSES.get(error_class, "unknown")
 
 
-def usd(amount: float) -> str:
+def of_state(state: str) -> str:
+    """A provider's or another service's state in a word or two."""
+    return STATES.get(state) or state.replace("_", " ").capitalize()
+
+
+def of_service(service: str) -> str:
+    """What a circuit's service is called on the page: the provider's title, the host, or the storage."""
+    kind, _, name = service.partition(":")
+    return {"provider": monitor.title_of(name), "host": name}.get(kind, "The storage")
+
+
+def of_policy(policy: str) -> str:
+    return POLICIES.get(policy, policy)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 image``, ``1,200 images``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def wait(moment: datetime, now: datetime) -> str:
+    """How long it is until then, in the largest unit that fits: ``now``, ``in 12 seconds``, ``in 3 hours``."""
+    seconds = round((moment - now).total_seconds())
+    if seconds <= 0:
+        return "now"
+    sizes = {"day": DAY, "hour": HOUR, "minute": MINUTE, "second": 1}
+    unit = next(unit for unit, size in sizes.items() if seconds >= size)
+    return f"in {count(round(seconds / sizes[unit]), unit)}"
+
+
+def usd(amount: float | Decimal) -> str:
     """US dollars with as many decimals as the price has, at least two: ``$0.007``, ``$1.50``."""
     exact = Decimal(str(amount)).normalize()
     return f"${exact if exact != exact.quantize(CENT) else exact.quantize(CENT):,f}"
+
+
+def sum_usd(amount: float | Decimal) -> str:
+    """US dollars that many prices add up to: ``$0.084``, from one dollar on to the cent."""
+    exact = Decimal(str(amount))
+    return usd(round(exact, 2) if exact >= 1 else exact)
