@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from venue_images.conf import Settings
 from venue_images.errors import ERROR_TYPES, ErrorClass, ErrorType, UploadError
 from venue_images.models import UploadStatus
 from venue_images.providers import PROVIDERS, VenueRecord
+from venue_images.providers.base import Billing
 
 ROOT = Path(venue_images.__file__).parent.parent
 PACKAGE = ROOT / "venue_images"
@@ -316,7 +316,7 @@ class RecordedApi:
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
-        self.asked: list[tuple[str, Decimal]] = []
+        self.asked: list[tuple[str, Billing]] = []
 
     async def get_json(
         self,
@@ -324,9 +324,11 @@ class RecordedApi:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        cost: Decimal = Decimal(0),
+        body: Mapping[str, Any] | None = None,
+        billing: Billing = Billing.FREE,
+        at: str = "",
     ) -> Any:
-        self.asked.append((path, cost))
+        self.asked.append((path, billing))
         return json.loads(json.dumps(self.answer))
 
 
@@ -338,7 +340,7 @@ async def test_the_example_of_a_provider_works() -> None:
     [photo] = await provider.list_photos(venue, api)
 
     assert (photo.provider, photo.photo_id, photo.width) == ("example_photos", "7", 1600)
-    assert api.asked == [("/v1/search", provider.info.cost_per_image)]
+    assert api.asked == [("/v1/search", Billing.CALL)]
     assert await provider.resolve(photo, api) == photo
     refused = UploadError(ErrorType.FORBIDDEN, "", http_status=403)
     assert provider.classify(refused) == ErrorType.URL_EXPIRED

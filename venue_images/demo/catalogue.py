@@ -12,7 +12,7 @@ from typing import Any
 
 from venue_images.demo.stage import DOWNLOAD_TIMEOUT, PHOTO_HOSTS
 from venue_images.errors import ErrorType
-from venue_images.sandbox import Fault, Sandbox
+from venue_images.sandbox import Fault, Sandbox, openverse
 from venue_images.sandbox.google_places import FIRST_PHOTO
 from venue_images.sandbox.photos import SAMPLE
 
@@ -21,6 +21,9 @@ LATECOMERS = 8
 #: Every so many venues one is known to Google Places too, with so many photos.
 KNOWN_TO_GOOGLE = 3
 GOOGLE_PHOTOS = 3
+#: The same for Openverse, which is searched by name and asks for no key.
+KNOWN_TO_OPENVERSE = 5
+OPENVERSE_PHOTOS = 2
 #: Every so many venues one has no trouble at all.
 ALL_WELL = 4
 #: Seconds that a rate-limited host asks for.
@@ -90,6 +93,9 @@ def _venue(sandbox: Sandbox, rng: random.Random, line: dict[str, Any], number: i
         place = sandbox.place(f"sandbox-{slug}", photos=GOOGLE_PHOTOS)
         line["provider_ids"] |= {"google_places": place.id}
         paths += [f"/{slug}/{FIRST_PHOTO + photo}.jpg" for photo in range(GOOGLE_PHOTOS)]
+    if number % KNOWN_TO_OPENVERSE == 0:
+        sandbox.offer("openverse", slug, line["name"], photos=OPENVERSE_PHOTOS)
+        paths += [f"/{slug}/{openverse.FIRST_PHOTO + photo}.jpg" for photo in range(OPENVERSE_PHOTOS)]
     return DemoVenue(line, paths)
 
 
@@ -106,7 +112,7 @@ def _some_fail(
     *,
     with_lasting: bool,
 ) -> None:
-    """The last photo fails for a while, which is one of Google's where there are any, and the first for good."""
+    """The last photo fails for a while, which is a provider's where there are any, and the first for good."""
     _fails(sandbox, venue.paths[-1], next(passing), venue.passing, times=1)
     if with_lasting:
         _fails(sandbox, venue.paths[0], next(lasting), venue.lasting, times=None)

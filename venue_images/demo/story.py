@@ -79,8 +79,12 @@ class Story:
         imported = self._import(self.venues)
         photos = sum(len(venue.line["photos"]) for venue in self.venues)
         known = sum("google_places" in venue.line["provider_ids"] for venue in self.venues)
+        found = len(self.venues[:: catalogue.KNOWN_TO_OPENVERSE])
         self.facts |= {"venues": imported, "photos_listed": photos}
-        output.say(f"   {imported} venues with {photos} photos of their own; Google Places knows {known} of them")
+        output.say(
+            f"   {imported} venues with {photos} photos of their own; Google Places knows {known} of them, "
+            f"Openverse finds {found} by their names"
+        )
 
     def enrich(self) -> None:
         self._step("Enrich: ask the providers, upload the photos; some hosts misbehave")
