@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 import uuid
@@ -154,7 +153,8 @@ def test_a_look_at_a_healthy_circuit_holds_for_a_moment_and_no_longer() -> None:
 
     held, after = with_gates(work)
     assert LOOK_EVERY < after < LOOK_EVERY + 2
-    assert (held.message, held.seconds, held.by_circuit) == ("Example is left alone: The key is wrong.", math.inf, True)
+    assert (held.message, held.by_circuit) == ("Example is left alone: The key is wrong.", True)
+    assert 50 < held.seconds <= 60
 
 
 def test_a_look_that_holds_asks_the_database_nothing() -> None:

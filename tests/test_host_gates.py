@@ -11,7 +11,7 @@ from tests.gates import cancel_some, held_by, open_gates, with_gates
 from tests.runtimes import new_connection
 from venue_images import gates
 from venue_images.errors import Held
-from venue_images.gates import Gates
+from venue_images.gates import IDLE, Gates
 from venue_images.models import Circuit
 from venue_images.providers.base import HostLimit
 
@@ -112,3 +112,17 @@ def test_downloads_that_are_cancelled_at_any_moment_leave_no_permit_behind() -> 
     with_gates(work)
     assert (downloads.under_way, downloads.most) == (0, 6)
     assert leases() == {}
+
+
+def test_the_gate_of_a_host_that_nobody_asks_any_more_is_forgotten() -> None:
+    async def work(gates: Gates) -> tuple[bool, bool]:
+        gate = gates.host(HOST)
+        async with gate.permit(HostLimit()):
+            await gate.enter({})
+            gate._looked_at -= 2 * IDLE
+            await gates.give_back_unused()
+            is_kept = gates.host(HOST) is gate
+        await gates.give_back_unused()
+        return is_kept, gates.host(HOST) is gate
+
+    assert with_gates(work) == (True, False)

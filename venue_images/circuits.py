@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 from psycopg import AsyncConnection
 from psycopg.rows import class_row, scalar_row
 
-from venue_images.errors import ErrorClass, ErrorType, types_of
+from venue_images.errors import ErrorClass, ErrorType
 from venue_images.image_ledger import WORKER_SILENCE
 from venue_images.models import Circuit
 
@@ -96,11 +96,6 @@ class CircuitState:
     @property
     def is_closed(self) -> bool:
         return self.state == CLOSED
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether a person has to mend something first."""
-        return not self.is_closed and self.error_type in types_of(ErrorClass.BLOCKED)
 
     @property
     def _is_host(self) -> bool:

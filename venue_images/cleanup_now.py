@@ -82,14 +82,16 @@ async def _retry(
         while waiting := await _held_by_host(runtime, scope):
             await asyncio.sleep(max(waiting.values()))
             once_more = await orchestrator.enrich_venues(runtime, list(waiting), **options)
-            total.add(once_more)
             if not once_more.images_tried and not max(waiting.values()):
                 break
+            # Counted already.
+            once_more.venues_skipped = 0
+            total.add(once_more)
     return total
 
 
 async def _held_by_host(runtime: Runtime, scope: Scope) -> dict[int, float]:
-    """Venues with images that were not tried yet because a host or a circuit wants a little more time, and how much."""
+    """Venues with images that were not tried yet: a host, a limit or a circuit wants a little time, and how much."""
     types = retried_types(on_request=scope.ambiguous)
     parameters = [types, settings().max_attempts, scope.asked_at, unwanted_providers(), PATIENCE]
     async with (
@@ -99,12 +101,12 @@ async def _held_by_host(runtime: Runtime, scope: Scope) -> dict[int, float]:
         await cursor.execute(
             f"""
             SELECT venue_id, greatest(extract(epoch FROM max(due) - now()), 0)::float8 FROM (
-                SELECT venue_id, greatest(not_before, {image_ledger.CIRCUIT_TRY}) AS due FROM venue_images_venueimage
+                SELECT venue_id, greatest(now(), not_before, {image_ledger.CIRCUIT_TRY}) AS due FROM venue_images_venueimage
                 WHERE (upload_status = 'pending'
                        OR upload_status = 'failed' AND error_type = ANY(%s) AND retry_count < %s)
                   AND (claimed_at IS NULL OR claimed_at < %s) AND provider <> ALL(%s)
             ) AS held
-            WHERE due < now() + make_interval(secs => %s) GROUP BY venue_id
+            WHERE due <= now() + make_interval(secs => %s) GROUP BY venue_id
             """,
             parameters,
         )

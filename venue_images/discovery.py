@@ -82,6 +82,8 @@ class Asked:
             result |= {"error_type": str(self.error.error_type), "error": self.error.message}
         elif self.note:
             result["note"] = self.note
+        if self.held and self.due_in is None:
+            result["stopped"] = True
         return result
 
 
@@ -97,7 +99,11 @@ class Usable:
         return self.provider.info.name
 
     def asked_through(self, runtime: Runtime, *, is_retry: bool = False) -> Asked:
-        return Asked(self.provider, CountingApi(self.provider, runtime, self.choices, is_retry))
+        """It and what it will say; without a budget it is not asked, not even for what is free and leads to nothing."""
+        asked = Asked(self.provider, CountingApi(self.provider, runtime, self.choices, is_retry))
+        if self.choices.is_used_up:
+            asked.held = Held(f"{self.provider.info.title}: {self.choices.no_budget}", math.inf)
+        return asked
 
 
 async def find_photos(asked: Sequence[Asked], venue: LoadedVenue, limit: int, *, geocode: bool = False) -> list[Photo]:
@@ -135,7 +141,7 @@ def _unresolved(asked: Asked, venue: LoadedVenue) -> list[Photo]:
 async def _find_ids(asked: Asked, venue: VenueRecord, turns: asyncio.Semaphore, geocode: bool) -> None:
     """The venue's place at this provider, when its id is missing, and the ids that it hands on."""
     async with turns:
-        if geocode and asked.name not in venue.provider_ids:
+        if asked.is_done and geocode and asked.name not in venue.provider_ids:
             candidates = await answer(asked, asked.provider.find_places(venue, asked.api)) or []
             asked.match = place_matching.best_match(venue, candidates)
             if asked.match and asked.match.is_sure:

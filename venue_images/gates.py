@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -29,6 +28,8 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY = 1.0
 #: Requests that went well and are told together, while the service's budget is being refilled.
 TOLD_TOGETHER = 20
+#: Seconds after which the gate of a host is forgotten.
+IDLE = 60.0
 #: Seconds until somebody else's try of an open circuit is known.
 TRY_RESULT = 2.0
 #: Seconds until a database that is away is asked again.
@@ -133,8 +134,8 @@ class Gate:
         raise self._left_alone(TRY_RESULT)
 
     def _left_alone(self, wait: float) -> Held:
-        seconds = math.inf if self._circuit.is_blocked else max(wait, TRY_RESULT)
-        return Held(f"{self._title} is left alone: {self._circuit.message}", seconds, by_circuit=True)
+        message = f"{self._title} is left alone: {self._circuit.message}"
+        return Held(message, max(wait, TRY_RESULT), by_circuit=True)
 
     def _saw(self, state: CircuitState) -> None:
         self._circuit, self._looked_at = state, time.monotonic()
@@ -218,6 +219,11 @@ class HostGate(Gate):
         """Return what is leased and not used."""
         await self._turns.give_back()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing came through for a while, and nothing waits."""
+        return not self._turns.in_use and not self._turns.waiting and time.monotonic() - self._looked_at > IDLE
+
     async def _lease_downloads(self, wanted: int, in_use: int) -> int:
         async with self._gates.database() as connection:
             return await circuits.lease_concurrency(
@@ -261,6 +267,8 @@ class Gates:
         for gate in gates:
             with contextlib.suppress(Held):
                 await gate.give_back()
+        # A catalogue may name as many hosts as it has venues.
+        self._hosts = {host: gate for host, gate in self._hosts.items() if not gate.is_idle}
 
     @contextlib.asynccontextmanager
     async def database(self) -> AsyncIterator[psycopg.AsyncConnection]:

@@ -13,6 +13,7 @@ from decimal import Decimal
 import psycopg
 
 from venue_images import (
+    circuits,
     discovery,
     image_ledger,
     operation_log,
@@ -215,7 +216,7 @@ async def _discover(runtime: Runtime, venue: LoadedVenue, this_round: Round, wis
 def _round(runtime: Runtime, venue: LoadedVenue, providers: Sequence[Usable], wish: Wish) -> Round:
     """Ask those that have not answered and whose time has come; one that failed for good in this job is left alone.
 
-    A venue without room for one more photo is not worth a call.
+    Who asks anew does not wait for what came of an earlier wish: the gates know whether its reason still stands. A venue without room for one more photo is not worth a call.
     """
     asked, waits, is_whole = [], [], True
     for usable in providers if discovery.room_for(venue.images) > 0 else ():
@@ -223,7 +224,8 @@ def _round(runtime: Runtime, venue: LoadedVenue, providers: Sequence[Usable], wi
         if usable.provider.info.base_url and _has_answered(check, venue, wish):
             continue
         was_tried = check.was_tried_since(wish.asked_at)
-        if check.due_in is not None and check.due_in > 0 and (was_tried or not wish.force):
+        is_new_wish = wish.force or wish.asked_at is not None
+        if check.due_in is not None and check.due_in > 0 and (was_tried or not is_new_wish):
             waits.append(check.due_in)
         elif was_tried and check.due_in is None and usable.provider.info.base_url:
             is_whole = False
@@ -243,12 +245,12 @@ def _check(asked: Asked, venue: LoadedVenue) -> CheckResult:
     """What goes into the row: done, or when somebody has to come back for it."""
     due_in = asked.due_in
     failures = venue.checks.get(asked.name, Check(asked.name)).failures + 1
-    if (
-        asked.error
-        and asked.error.error_type.error_class is ErrorClass.TRANSIENT
-        and failures < settings().max_attempts
-    ):
-        due_in = max(retry_policy.back_off(failures).total_seconds(), asked.error.retry_after or 0)
+    if asked.error:
+        error_class = asked.error.error_type.error_class
+        if error_class is ErrorClass.TRANSIENT and failures < settings().max_attempts:
+            due_in = max(retry_policy.back_off(failures).total_seconds(), asked.error.retry_after or 0)
+        elif error_class is ErrorClass.BLOCKED:
+            due_in = circuits.FIRST_BLOCKED_PAUSE
     return CheckResult(
         provider=asked.name,
         is_done=asked.is_done,
@@ -270,7 +272,8 @@ async def _report_uses(runtime: Runtime, venue_id: int, providers: Sequence[Usab
         asked = usable[image.provider].asked_through(runtime)
         await discovery.answer(asked, asked.provider.report(image.report_path, asked.api))
         result.add(OperationResult(due_in=asked.due_in))
-        if not asked.api.calls:
+        was_refused = asked.error is not None and asked.error.error_type is ErrorType.RATE_LIMITED
+        if was_refused or not asked.api.calls:
             async with runtime.pool.connection() as connection:
                 await provider_ledger.not_reported(connection, image.id)
     return result

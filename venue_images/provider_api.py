@@ -101,8 +101,7 @@ class CountingApi:
         async with self.runtime.gates.database() as connection:
             payment = await provider_ledger.pay(connection, self.choices, price)
         if payment is None:
-            budget = f"${self.choices.monthly_budget_usd:,.2f}"
-            raise Held(f"{self.info.title}: this month's budget of {budget} is used up.", math.inf)
+            raise Held(f"{self.info.title}: {self.choices.no_budget}", math.inf)
         return payment
 
     async def _refund(self, payment: Payment) -> None:

@@ -27,6 +27,7 @@ class Choices:
     cost_per_call: Decimal = field(default_factory=Decimal)
     cost_per_image: Decimal = field(default_factory=Decimal)
     monthly_budget_usd: Decimal | None = None
+    spent_this_month_usd: Decimal = field(default_factory=Decimal)
     limit_per_second: int | None = None
     limit_per_minute: int | None = None
     limit_per_hour: int | None = None
@@ -42,6 +43,18 @@ class Choices:
     def seconds_per_call(self) -> float:
         """How long the provider takes for each call in the long run, as its limits have it."""
         return max((rate_limits.WINDOWS[window] / max(limit, 1) for window, limit in self.limits.items()), default=0.0)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether this month's budget pays nothing more of what the provider charges for."""
+        prices = [price for price in (self.cost_per_search, self.cost_per_call, self.cost_per_image) if price]
+        if self.monthly_budget_usd is None or not prices:
+            return False
+        return self.spent_this_month_usd + min(prices) > self.monthly_budget_usd
+
+    @property
+    def no_budget(self) -> str:
+        return f"this month's budget of ${self.monthly_budget_usd:,.2f} is used up."
 
     def price(self, billing: Billing) -> Decimal:
         """US dollars."""
@@ -66,8 +79,10 @@ async def choices(connection: AsyncConnection) -> dict[str, Choices]:
         await cursor.execute(
             """
             SELECT name, metered, geocode, cost_per_search, cost_per_call, cost_per_image, monthly_budget_usd,
-                   limit_per_second, limit_per_minute, limit_per_hour, limit_per_day
-            FROM venue_images_provider
+                   limit_per_second, limit_per_minute, limit_per_hour, limit_per_day,
+                   coalesce(spend.cost_usd, 0) AS spent_this_month_usd
+            FROM venue_images_provider AS provider LEFT JOIN venue_images_providerspend AS spend
+              ON spend.provider = provider.name AND spend.month = date_trunc('month', now() AT TIME ZONE 'UTC')
             """
         )
         return {row.name: row for row in await cursor.fetchall()}

@@ -11,6 +11,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from venue_images import embedded_postgres, project
+from venue_images.apps import check_policies
+from venue_images.errors import SettingsError
 
 #: Names the lock that lets one process migrate at a time.
 MIGRATION_LOCK = 0x56494D4D
@@ -20,6 +22,8 @@ def load(*, log_level: str = "WARNING") -> None:
     """Load Django; the embedded database starts with it. Raises :class:`UserError`."""
     os.environ.setdefault("VENUE_IMAGES_LOG_LEVEL", log_level)
     project.setup()
+    if problems := check_policies():
+        raise SettingsError(" ".join(problem.msg for problem in problems))
 
 
 def load_and_prepare(*, log_level: str = "WARNING") -> None:

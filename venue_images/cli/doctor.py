@@ -83,7 +83,7 @@ def _database() -> Iterator[Check]:
 
     from venue_images.cli import database  # noqa: PLC0415
 
-    database.load()
+    database.load_and_prepare()
     before = datetime.now(UTC)
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('server_version'), clock_timestamp()")
@@ -98,9 +98,7 @@ def _database() -> Iterator[Check]:
 def _tables(is_behind: bool) -> Check:
     if not is_behind:
         return Check("tables", OK, "up to date, the job engine's included")
-    if settings().database_url:
-        return Check("tables", ERROR, "missing or of an older version: run venue-images migrate")
-    return Check("tables", WARNING, "not there yet: the first command that needs them makes them")
+    return Check("tables", ERROR, "missing or of an older version: run venue-images migrate")
 
 
 def _storage() -> Iterator[Check]:
@@ -144,7 +142,7 @@ def _providers() -> Iterator[Check]:
 
     for provider in monitor.provider_usage():
         policy = provider["policy"]
-        is_bold = provider["has_photos"] and KEEPS[policy["value"]] > KEEPS[policy["default"]]
+        is_bold = provider["has_photos"] and KEEPS.get(policy["value"], 0) > KEEPS[policy["default"]]
         is_idle = provider["state"] == "not_kept" and provider["needs_key"]
         is_stopped = provider["state"] in ("stopped", "trying")
         status = WARNING if is_bold or is_idle or is_stopped else OK
@@ -179,7 +177,8 @@ def _of_provider(provider: dict[str, Any], *, is_bold: bool) -> str:
 def _address(name: str) -> str:
     from venue_images.providers import PROVIDERS  # noqa: PLC0415 - as above
 
-    return provider_setting(name, "BASE_URL") or (PROVIDERS[name].info.base_url if name in PROVIDERS else "")
+    url = provider_setting(name, "BASE_URL") or (PROVIDERS[name].info.base_url if name in PROVIDERS else "")
+    return photo_urls.shorten(url, 200)
 
 
 def _circuits() -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -75,10 +76,14 @@ class Answers:
     answered: set[str] = field(default_factory=set)
     #: The last error of each provider, or the one that a person has to mend.
     errors: dict[str, tuple[ErrorType, str]] = field(default_factory=dict)
+    #: Why a provider is not asked before a person has done something, and for how many venues.
+    stopped: Counter[str] = field(default_factory=Counter)
 
     def note(self, result: OperationResult) -> None:
         self.venues += 1
         for name, answer in result.provider_results.items():
+            if answer.get("stopped"):
+                self.stopped[answer["note"]] += 1
             if "error_type" in answer:
                 self._note_error(name, ErrorType(answer["error_type"]), answer["error"])
             elif answer["calls"] or answer["photos"]:
@@ -103,7 +108,8 @@ class Answers:
 
     def remarks(self, named: Collection[str]) -> list[str]:
         """What passes, or what the others made up for."""
-        return [self._said(name) for name in self.errors if not self._matters(name, named)]
+        stopped = [f"{note} That concerns {_venues(count)}." for note, count in self.stopped.items()]
+        return [*stopped, *(self._said(name) for name in self.errors if not self._matters(name, named))]
 
     def _matters(self, name: str, named: Collection[str]) -> bool:
         return name in named or not self.answered or self.errors[name][0].error_class is ErrorClass.BLOCKED
@@ -112,6 +118,10 @@ class Answers:
         error_type, message = self.errors[name]
         where = "for some venues" if name in self.answered else "for any venue"
         return f"{title_of(name)} could not be used {where}: {message} {alerts.remedy(name, error_type)}".rstrip()
+
+
+def _venues(count: int) -> str:
+    return "1 venue" if count == 1 else f"{count:,} venues"
 
 
 def _unanswered(venues: Sequence[int], started: datetime) -> set[str]:
@@ -147,7 +157,8 @@ async def _perform(
 ) -> OperationResult:
     """All venues once, and then those again whose provider may be asked again soon."""
     async with open_runtime("command") as runtime:
-        round_began = await _now(runtime)
+        asked_at = round_began = await _now(runtime)
+        options = {"asked_at": asked_at, **options}
         total = await orchestrator.enrich_venues(runtime, venues, done=done, **options)
         while comes_back and (soon := await _due_soon(runtime, venues, round_began)):
             await asyncio.sleep(max(soon.values()))
