@@ -169,7 +169,7 @@ async def _enrich(runtime: Runtime, venue_id: int, wish: Wish) -> OperationResul
             result.add(await url_refresh.refresh(runtime, venue, providers, wish.asked_at))
         elif wish.force or venue.stale:
             this_round = _round(runtime, venue, providers, wish)
-            if this_round.asked:
+            if any(one.provider.info.base_url for one in this_round.asked):
                 await operation.begin()
             result.add(await _discover(runtime, venue, this_round, wish))
         result.add(await _report_uses(runtime, venue_id, providers))
@@ -270,10 +270,13 @@ async def _report_uses(runtime: Runtime, venue_id: int, providers: Sequence[Usab
     result = OperationResult()
     for image in chosen:
         asked = usable[image.provider].asked_through(runtime)
-        await discovery.answer(asked, asked.provider.report(image.report_path, asked.api))
-        result.add(OperationResult(due_in=asked.due_in))
-        was_refused = asked.error is not None and asked.error.error_type is ErrorType.RATE_LIMITED
-        if was_refused or not asked.api.calls:
+        if not asked.held:
+            await discovery.answer(asked, asked.provider.report(image.report_path, asked.api))
+        due_in, is_told = asked.due_in, asked.api.calls > 0
+        if asked.error and asked.error.error_type is ErrorType.RATE_LIMITED:
+            due_in, is_told = asked.error.retry_after or retry_policy.BASE.total_seconds(), False
+        result.add(OperationResult(due_in=due_in))
+        if not is_told:
             async with runtime.pool.connection() as connection:
                 await provider_ledger.not_reported(connection, image.id)
     return result

@@ -102,8 +102,8 @@ class Turns:
         async with self._leasing:
             in_use = self._in_use
             self._recorded = max(self._recorded, wanted)
-            # What is about to be given back is handed out no more.
-            self._leased = min(self._leased, wanted)
+            # Until the answer is there, nothing more is handed out: it may be less than before.
+            self._leased = min(self._leased, in_use)
             self._leased = await self._lease(wanted, in_use)
             self._recorded = max(self._leased, in_use)
 

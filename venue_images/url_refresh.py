@@ -96,8 +96,10 @@ async def _refresh_provider(
     runtime: Runtime, venue: LoadedVenue, usable: Usable, images: Sequence[StaleImage]
 ) -> OperationResult:
     asked = usable.asked_through(runtime)
-    question = usable.provider.refresh([image.photo for image in images], venue.record, asked.api)
-    fresh = await discovery.answer(asked, question) or []
+    fresh: Sequence[Photo | None] = ()
+    if not asked.held:
+        question = usable.provider.refresh([image.photo for image in images], venue.record, asked.api)
+        fresh = await discovery.answer(asked, question) or ()
     for image, photo in zip(images, fresh, strict=False):
         if photo and (resolved := await discovery.resolve(asked, photo)):
             # Written at once: it may have been paid.
