@@ -86,11 +86,24 @@ async def lease(
 
     They count as made; ``uncounted`` of them replace such as were granted before and not made.
     """
+    leased = await _lease(connection, service, limits, wanted, uncounted)
+    while leased is None:
+        await _add_missing(connection, service, limits)
+        leased = await _lease(connection, service, limits, wanted, uncounted)
+    return leased
+
+
+async def _lease(
+    connection: AsyncConnection, service: str, limits: Mapping[str, int], wanted: int, uncounted: int
+) -> Lease | None:
+    """The lease; None, and nothing done, when a window has no row yet."""
     async with connection.pipeline(), connection.transaction():
         if set(limits) == {"second"}:
             # What a crash of the database forgets is over by then; waiting for its disk would cost more.
             await connection.execute("SET LOCAL synchronous_commit TO off")
         buckets = await _locked(connection, service, limits)
+        if len(buckets) < len(limits):
+            return None
         asked = time.monotonic()
         now = await _now(connection)
         buckets = [bucket.at(now) for bucket in buckets]
@@ -139,25 +152,25 @@ COUNT = """
 
 async def _locked(connection: AsyncConnection, service: str, limits: Mapping[str, int]) -> list[Bucket]:
     async with connection.cursor(row_factory=class_row(Bucket)) as cursor:
-        for _ in range(2):
-            await cursor.execute(
-                """
-                SELECT "window", granted, newest FROM venue_images_ratebucket
-                WHERE service = %s AND "window" = ANY(%s) ORDER BY "window" FOR UPDATE
-                """,
-                [service, list(limits)],
-            )
-            found = await cursor.fetchall()
-            if len(found) == len(limits):
-                break
-            await cursor.execute(
-                """
-                INSERT INTO venue_images_ratebucket (service, "window", granted, newest)
-                SELECT %s, name, '{}', 0 FROM unnest(%s::text[]) AS name ORDER BY name ON CONFLICT DO NOTHING
-                """,
-                [service, list(limits)],
-            )
-        return found
+        await cursor.execute(
+            """
+            SELECT "window", granted, newest FROM venue_images_ratebucket
+            WHERE service = %s AND "window" = ANY(%s) ORDER BY "window" FOR UPDATE
+            """,
+            [service, list(limits)],
+        )
+        return await cursor.fetchall()
+
+
+async def _add_missing(connection: AsyncConnection, service: str, limits: Mapping[str, int]) -> None:
+    """Make the rows of the windows, in a transaction of its own: who holds one of them must not wait for another."""
+    await connection.execute(
+        """
+        INSERT INTO venue_images_ratebucket (service, "window", granted, newest)
+        SELECT %s, name, '{}', 0 FROM unnest(%s::text[]) AS name ORDER BY name ON CONFLICT DO NOTHING
+        """,
+        [service, list(limits)],
+    )
 
 
 async def _now(connection: AsyncConnection) -> float:
